@@ -13,7 +13,7 @@ use std::time::Duration;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Bytes;
 use hyper::header::{ACCEPT, HOST, HeaderName, HeaderValue};
-use hyper::{Method, Request, Response, Uri};
+use hyper::{Method, Request, Response, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore};
@@ -40,9 +40,9 @@ pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// time limit. The first one may still be answered.
 const SECOND_ATTEMPT_AFTER: Duration = Duration::from_secs(2);
 
-/// Pause before the second attempt if the first one failed, for an agent that is still starting.
-/// Its rate limit is 40 requests a second.
-const RETRY_INTERVAL: Duration = Duration::from_millis(200);
+/// Pauses before the further attempts if the first one failed, for an agent that is still starting
+/// or limits its requests (40 a second). botocore also makes three attempts.
+const RETRY_INTERVALS: [Duration; 2] = [Duration::from_millis(200), Duration::from_millis(500)];
 
 /// Maximum size of a response body in bytes. The metadata of a task with ten containers (ECS's
 /// maximum) has about 20 KiB.
@@ -98,18 +98,21 @@ impl<'a> AgentRequest<'a> {
 }
 
 impl AgentRequest<'_> {
-    /// Sends the request, at most twice and within its time limit. Returns a response with any
-    /// status.
+    /// Sends the request, at most three times and within its time limit. Returns a response with
+    /// any status.
     pub(crate) async fn send(&self) -> Result<Response<Bytes>, AgentFailure> {
         let silent = || Err(self.failed(Failure::TimedOut, "does not respond"));
-        timeout(self.timeout, Box::pin(self.send_twice()))
+        timeout(self.timeout, Box::pin(self.send_again()))
             .await
             .unwrap_or_else(|_| silent())
     }
 
-    async fn send_twice(&self) -> Result<Response<Bytes>, AgentFailure> {
+    async fn send_again(&self) -> Result<Response<Bytes>, AgentFailure> {
         let is_final = |result: &Result<Response<Bytes>, AgentFailure>| match result {
-            Ok(response) => !response.status().is_server_error(),
+            Ok(response) => {
+                let status = response.status();
+                !status.is_server_error() && status != StatusCode::TOO_MANY_REQUESTS
+            }
             Err(err) => !matches!(err.failure, Failure::Refused | Failure::Reset),
         };
         let mut first = pin!(self.send_once());
@@ -117,19 +120,20 @@ impl AgentRequest<'_> {
             result = &mut first => Some(result),
             () = sleep(SECOND_ATTEMPT_AFTER) => None,
         };
-        match early {
-            Some(result) if is_final(&result) => result,
-            Some(_) => {
-                sleep(RETRY_INTERVAL).await;
-                self.send_once().await
-            }
-            None => {
-                let mut second = pin!(self.send_once());
-                tokio::select! {
-                    result = &mut first => if is_final(&result) { result } else { second.await },
-                    result = &mut second => if is_final(&result) { result } else { first.await },
+        if let Some(mut result) = early {
+            for pause in RETRY_INTERVALS {
+                if is_final(&result) {
+                    break;
                 }
+                sleep(pause).await;
+                result = self.send_once().await;
             }
+            return result;
+        }
+        let mut second = pin!(self.send_once());
+        tokio::select! {
+            result = &mut first => if is_final(&result) { result } else { second.await },
+            result = &mut second => if is_final(&result) { result } else { first.await },
         }
     }
 

@@ -48,7 +48,8 @@ use crate::report::ReportMetrics;
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
-    /// Log each call to AWS and each wait on stderr; -vv adds hosts, sizes and the credentials' time
+    /// Log each call to AWS and each wait on stderr; -vv adds hosts, sizes and the credentials'
+    /// time
     #[cfg(feature = "operator")]
     #[arg(short = 'v', global = true, action = clap::ArgAction::Count)]
     pub log: u8,
@@ -101,7 +102,8 @@ pub enum Command {
     Plan(Box<PlanArgs>),
     /// Explain the stopped reason of a task: the failed step, the possible causes, the next command
     Explain(Box<ExplainArgs>),
-    /// Compare reports: find the first check that differs where a task fails, and what changed over time
+    /// Compare reports: find the first check that differs where a task fails, and what changed over
+    /// time
     #[cfg(feature = "operator")]
     Compare(Box<compare::CompareArgs>),
     /// Print the page of a cause, or the list of all causes
@@ -122,8 +124,8 @@ pub enum Command {
     /// Run the probe in every subnet of a service and collect the reports
     #[cfg(feature = "operator")]
     Launch(Box<launch::LaunchArgs>),
-    /// Read the AWS configuration around a service: name the resource and rule that stop its tasks, and the
-    /// smallest change that fixes it
+    /// Read the AWS configuration around a service: name the resource and rule that stop its tasks,
+    /// and the smallest change that fixes it
     #[cfg(feature = "operator")]
     Inspect(Box<inspect::InspectArgs>),
     /// Push the probe's image to your Amazon ECR registry, without Docker
@@ -135,12 +137,12 @@ pub enum Command {
     /// Run the probe periodically with EventBridge Scheduler, with alarms
     #[cfg(feature = "operator")]
     Schedule(schedule::ScheduleArgs),
-    /// Probe the services of many accounts and Regions: from here, every night on AWS's own engines, or when
-    /// a task fails to start
+    /// Probe the services of many accounts and Regions: from here, every night on AWS's own
+    /// engines, or when a task fails to start
     #[cfg(feature = "operator")]
     Fleet(fleet::FleetArgs),
-    /// Serve explain, plan, compare, causes and inspect as tools to an AI agent, over stdio (Model Context
-    /// Protocol)
+    /// Serve explain, plan, compare, causes and inspect as tools to an AI agent, over stdio (Model
+    /// Context Protocol)
     #[cfg(feature = "operator")]
     Mcp {
         /// Also serve launch, which starts tasks in your account
@@ -157,7 +159,8 @@ pub enum Command {
     /// Print the manual page, or write the pages of all commands to a directory
     #[cfg(feature = "operator")]
     Man {
-        /// Directory for pullprobe.1, pullprobe-launch.1 and the other pages [default: print pullprobe.1]
+        /// Directory for pullprobe.1, pullprobe-launch.1 and the other pages [default: print
+        /// pullprobe.1]
         #[arg(value_name = "DIR")]
         directory: Option<PathBuf>,
     },
@@ -216,7 +219,8 @@ pub enum Format {
     /// Self-contained HTML page
     #[cfg_attr(not(feature = "operator"), value(hide = true))]
     Html,
-    /// Picture of the VPC, in SVG: the subnet, its zone, the way to each service, and the hop that fails
+    /// Picture of the VPC, in SVG: the subnet, its zone, the path to each service, and the hop that
+    /// fails
     #[cfg_attr(not(feature = "operator"), value(hide = true))]
     Svg,
 }
@@ -330,8 +334,8 @@ pub struct TaskArgs {
         default_value = "pullprobe"
     )]
     pub log_stream_prefix: String,
-    /// Region of the task [default, in this order: for `plan`, that of the task definition; AWS_REGION,
-    /// AWS_DEFAULT_REGION, the task metadata, the first ECR image]
+    /// Region of the task [default, in this order: for `plan`, that of the task definition;
+    /// AWS_REGION, AWS_DEFAULT_REGION, the task metadata, the first ECR image]
     #[arg(long, value_name = "REGION", env = "PULLPROBE_REGION")]
     pub region: Option<Region>,
     /// Platform of the task, such as linux/arm64 [default: this binary's own]
@@ -340,8 +344,8 @@ pub struct TaskArgs {
     /// IP versions of the task's subnet [default: from the task metadata, else ipv4]
     #[arg(long, value_name = "FAMILY", env = "PULLPROBE_IP_FAMILY", value_enum)]
     pub ip_family: Option<IpFamily>,
-    /// Expected addresses of names that an interface VPC endpoint can serve; with `private`, a public
-    /// address is a finding
+    /// Expected addresses of names that an interface VPC endpoint can serve; with `private`, a
+    /// public address is a finding
     #[arg(
         long,
         value_name = "ADDRESSES",
@@ -424,18 +428,18 @@ pub struct PlanArgs {
     pub subject: Option<String>,
     #[command(flatten)]
     pub task: TaskArgs,
-    /// Value of a placeholder in the file, such as `${VAR}`, `<VAR>` or `{{ VAR }}`, or of a parameter of a
-    /// CloudFormation template (repeatable)
+    /// Value of a placeholder in the file, such as `${VAR}`, `<VAR>` or `{{ VAR }}`, or of a
+    /// parameter of a CloudFormation template (repeatable)
     #[cfg(feature = "operator")]
     #[arg(long, value_name = "VAR=VALUE", value_parser = placeholder_value)]
     pub set: Vec<(String, String)>,
-    /// Task definition to plan in a file with several: its logical ID, address or family [default: all,
-    /// as text]
+    /// Task definition to plan in a file with several: its logical ID, address or family [default:
+    /// all, as text]
     #[cfg(feature = "operator")]
     #[arg(long, value_name = "NAME")]
     pub resource: Option<String>,
-    /// Print only the requirements, without the hosts: VPC endpoints, security group and network ACL
-    /// rules, and IAM policies
+    /// Print only the requirements, without the hosts: VPC endpoints, security group and network
+    /// ACL rules, and IAM policies
     #[arg(long)]
     pub needs: bool,
     /// Print only this part (repeatable)

@@ -67,7 +67,7 @@ pub(crate) fn is_dumb_terminal() -> bool {
     std::env::var_os("TERM").is_some_and(|term| term == "dumb")
 }
 
-/// Returns how text is set on standard output: as wide as COLUMNS says, or as the terminal is.
+/// Returns the style of standard output: as wide as COLUMNS says, or as the terminal is.
 fn style() -> Style {
     let from_environment = || std::env::var("COLUMNS").ok()?.trim().parse().ok();
     let columns = from_environment().or_else(terminal_columns);
@@ -230,7 +230,8 @@ pub(crate) fn print_message(text: &str) -> Result<u8, Error> {
     print(&escape_message(text))
 }
 
-/// Returns a hint at the name that is the most like `word`, if one is: `; did you mean …?`.
+/// Returns a hint at the name that is most similar to `word`, if one is similar enough: `; did you
+/// mean …?`.
 #[cfg(feature = "operator")]
 pub(crate) fn did_you_mean<'a>(word: &str, names: impl Iterator<Item = &'a str>) -> String {
     /// As clap's: alike in most letters, in about the same order.

@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cause::{Cause, Family};
 use crate::evidence::{Evidence, ids};
-use crate::observation::{Dependency, Observation, ObservationId, TargetKey, Tries};
+use crate::observation::{Dependency, Observation, ObservationId, Phase, TargetKey, Tries};
 use crate::safe_text::{visible_lines, visible_list};
 
 pub(crate) use fix::{DeniedCall, policy_statement};
@@ -103,8 +103,8 @@ pub struct RuledOut {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Diagnosis {
     /// Ranked: blocking findings first, then by confidence, by whether the cause fits the design of
-    /// the network and explains all silence by itself, and by how common it is. How many observations
-    /// a finding cites is not evidence.
+    /// the network and explains all silence by itself, and by how common it is. How many
+    /// observations a finding cites is not evidence.
     pub findings: Vec<Finding>,
     /// Causes that the evidence excludes.
     pub ruled_out: Vec<RuledOut>,
@@ -201,12 +201,23 @@ pub fn diagnose(observations: &[Observation]) -> Diagnosis {
 fn stands_without_time(ev: Evidence<'_>, finding: &Finding) -> bool {
     let because = |id: &ObservationId| ev.all().find(|seen| &seen.id == id);
     let rests_on: Vec<_> = finding.because.iter().filter_map(because).collect();
+    let own_delay_ms = ev.all().filter_map(|seen| seen.starvation);
+    let own_delay_ms: u64 = own_delay_ms.map(|own| own.late_ms + own.waited_ms).sum();
+    // Slow even without all the time that the probe lost in the whole run.
+    let was_slow = |seen: &&Observation| {
+        let limit_ms = match seen.dependency {
+            _ if seen.phase == Phase::Resolve => resolve::SLOW_ANSWER_MS,
+            Dependency::Credentials => resolve::SLOW_ANSWER_MS,
+            _ => path::SLOW_MS,
+        };
+        seen.elapsed_ms >= own_delay_ms + limit_ms
+    };
     let failed: Vec<_> = rests_on
         .iter()
         .filter(|seen| seen.failure().or(seen.earlier_failure).is_some())
         .collect();
     if failed.is_empty() {
-        finding.cause != Cause::ServiceSlow
+        finding.cause != Cause::ServiceSlow || rests_on.iter().any(was_slow)
     } else {
         failed.iter().any(|seen| !seen.depends_on_time())
     }

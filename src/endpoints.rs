@@ -297,8 +297,8 @@ impl Service {
         }
     }
 
-    /// Whether an interface endpoint can lead to the service in another Region (AWS PrivateLink guide,
-    /// "Cross-region enabled AWS services").
+    /// Whether an interface endpoint can lead to the service in another Region (AWS PrivateLink
+    /// guide, "Cross-region enabled AWS services").
     pub const fn has_cross_region_endpoint(self) -> bool {
         matches!(
             self,
@@ -394,8 +394,8 @@ pub fn is_aws_host(host: &str) -> bool {
     service_part(host).is_some()
 }
 
-/// Whether the host is Amazon S3's: of a bucket, an access point, a Region or an endpoint (Amazon S3
-/// user guide, "Making requests"; AWS General Reference, "Amazon S3 endpoints and quotas").
+/// Whether the host is Amazon S3's: of a bucket, an access point, a Region or an endpoint (Amazon
+/// S3 user guide, "Making requests"; AWS General Reference, "Amazon S3 endpoints and quotas").
 pub fn is_s3_host(host: &str) -> bool {
     let is_s3 = |label: &str| match label.strip_prefix("s3") {
         Some(

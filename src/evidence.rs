@@ -189,8 +189,8 @@ impl<'a> Evidence<'a> {
     /// Whether no service can have the address, so that its silence says nothing about routes and
     /// filters: a link-local, multicast or reserved address (RFC 1122 section 3.2.1.3), one of
     /// 192.0.2.0/24, which is for documentation (RFC 5737), or 127.0.0.0/24 or ::1 if nothing on
-    /// this host answers. Addresses of the task's own network are exempt, and a user's registry may run on
-    /// this host.
+    /// this host answers. Addresses of the task's own network are exempt, and a user's registry may
+    /// run on this host.
     pub fn cannot_be_of_a_service(self, connect: &Observation) -> bool {
         let Some(peer) = connect
             .peer

@@ -25,6 +25,7 @@
 //! | `parsed` | one message, parsed |
 //! | `advice`, `causes` | ranks the possible causes, with remedies for the registry and the caller |
 //! | `ending` | what a text says of a task that had started |
+//! | `stated` | reasons that a text states and no cause covers |
 //! | `explanation` | the result |
 //! | `proven_facts`, `next` | its statements and its commands |
 //! | [`tasks`] | reads messages from `describe-tasks` output |
@@ -46,11 +47,13 @@ mod precedence;
 mod proven_facts;
 mod refusal;
 mod sign;
+mod stated;
 mod step;
 pub mod tasks;
 
 pub use explanation::{Explanation, MessageContext, SCHEMA};
 pub use normalize::MAX_TEXT_CHARS;
+pub use stated::StatedReason;
 pub use step::Step;
 
 use ending::Ending;
@@ -113,7 +116,13 @@ pub fn explain_with(text: &str, context: &MessageContext) -> Explanation {
             .iter()
             .find_map(|message| message.fields.service.clone())
     });
+    let context = &MessageContext {
+        cluster: context.cluster.clone().or_else(|| first.fields.cluster()),
+        ..context.clone()
+    };
     let ending = ending::ending(first);
+    let stated = stated::stated(first, ending.map(|(ending, _)| ending));
+    let look = stated.as_ref().map(|(_, look)| *look);
     let stopped_after_start = context.stop_code.as_deref() == Some("EssentialContainerExited");
     let mut explanation = Explanation {
         schema: SCHEMA.to_owned(),
@@ -128,6 +137,7 @@ pub fn explain_with(text: &str, context: &MessageContext) -> Explanation {
             .or_else(|| first.fields.container.clone()),
         had_started: matches!(ending, Some((Ending::AfterStart, _)))
             || stopped_after_start && first.sign.is_none() && first.step == Step::Unknown,
+        stated: stated.map(|(reason, _)| reason),
         step: first.step,
         family: first.family(),
         dependency: first.dependency,
@@ -147,7 +157,7 @@ pub fn explain_with(text: &str, context: &MessageContext) -> Explanation {
     }
     explanation.next_failures = proven_facts::next_failures(&explanation);
     let ending = ending.map(|(ending, _)| ending);
-    explanation.next = next::commands(&explanation, first, context, ending);
+    explanation.next = next::commands(&explanation, first, context, ending, look);
     explanation
 }
 

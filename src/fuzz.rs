@@ -138,8 +138,8 @@ fn snapshot(bytes: &[u8]) {
     assert!(matches!(code, 0 | 3 | 4 | 10..=20), "exit code {code}");
 }
 
-/// A policy of any kind. A statement that allows everything never takes a permission away, and one that
-/// denies everything always does.
+/// A policy of any kind. A statement that allows everything never takes a permission away, and one
+/// that denies everything always does.
 fn policy(bytes: &[u8]) {
     const ALLOW: &str = r#"{"Statement":{"Effect":"Allow","Action":"*","Resource":"*"}}"#;
     const DENY: &str = r#"{"Statement":{"Effect":"Deny","Action":"*","Resource":"*"}}"#;
@@ -164,8 +164,8 @@ fn policy(bytes: &[u8]) {
     }
 }
 
-/// A call of a tool: `{"name": …, "arguments": {…}}`. Whatever a client sends, it sets only the flags of
-/// its tool, names no file, and is read by the command line as one command.
+/// A call of a tool: `{"name": …, "arguments": {…}}`. Whatever a client sends, it sets only the
+/// flags of its tool, names no file, and is read by the command line as one command.
 fn mcp_call(bytes: &[u8]) {
     static COMMAND: LazyLock<clap::Command> = LazyLock::new(help::command);
     const FILES: [&str; 11] = [

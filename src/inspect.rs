@@ -1,4 +1,4 @@
-//! What the configuration of a VPC says about a task's start: the way from every subnet to every
+//! What the configuration of a VPC says about a task's start: the path from every subnet to every
 //! host of the plan, hop by hop, and the object and rule that close it. Pure.
 //!
 //! ```text
@@ -7,8 +7,8 @@
 //!                                              reports of probes ─▶ [`join`] ◀─────────────────────────┘
 //! ```
 //!
-//! Every hop is open, closed or unknown. What was not read, and what lies outside of what can be
-//! read, is unknown and never open.
+//! Every hop is open, closed or unknown. What was not read, or cannot be read, is unknown and never
+//! open.
 
 mod address_set;
 mod change;
@@ -36,7 +36,7 @@ pub use patch::{Patch, PatchLanguage, joined};
 
 use snapshot::Snapshot;
 
-/// A request whose decision by the role's policies is needed, for `iam:SimulatePrincipalPolicy`.
+/// A request to be evaluated against the role's policies with `iam:SimulatePrincipalPolicy`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RoleRequest {
     /// Such as `ecr:BatchGetImage`.
@@ -61,7 +61,8 @@ pub fn role_requests(snapshot: &Snapshot) -> Vec<RoleRequest> {
     requests
 }
 
-/// Returns the key of an image's repository among a snapshot's objects; `None` outside of Amazon ECR.
+/// Returns the key of an image's repository among a snapshot's objects; `None` outside of Amazon
+/// ECR.
 pub fn repository_key(image: &crate::plan::ImagePull) -> Option<String> {
     needed_request::repository_key(image)
 }

@@ -21,8 +21,8 @@ use crate::vantage::Vantage;
 /// synchronous).
 pub const MAX_PAYLOAD: usize = 6 * 1024 * 1024;
 
-/// What `launch` invokes the function with: the command line, and what a function cannot find out by
-/// itself.
+/// What `launch` invokes the function with: the command line, and what a function cannot find out
+/// by itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Invocation {

@@ -1,5 +1,5 @@
-//! Whether an address is in the task's subnet, in its VPC, or public, and which IP versions the task
-//! has.
+//! Whether an address is in the task's subnet, in its VPC, or public, and which IP versions the
+//! task has.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 

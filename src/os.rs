@@ -56,7 +56,8 @@ pub fn max_segment_size(stream: &TcpStream) -> io::Result<u32> {
     }
 }
 
-/// Asks a process to end, as Ctrl-C does. Returns false where the operating system has no such request.
+/// Asks a process to end, as Ctrl-C does. Returns false where the operating system has no such
+/// request.
 #[cfg(feature = "operator")]
 pub fn interrupt(process: u32) -> bool {
     #[cfg(unix)]

@@ -48,8 +48,8 @@ pub use targets::{TargetIndex, TargetMap};
 /// Name of the plan's JSON schema.
 pub const SCHEMA: &str = "pullprobe/plan/v1";
 
-/// Images or hosts of one run. A task has at most ten containers; the rest is room for images of
-/// other Regions. Bounds what a plan from outside can make the probe contact.
+/// Maximum number of images, and of hosts, of one run. A task has at most ten containers; the rest
+/// is room for images of other Regions. Bounds what a plan from outside can make the probe contact.
 const MAX_TARGETS: usize = 64;
 
 /// Maximum number of bytes of a plan as JSON. ECS accepts task definitions of 64 KiB, and the plan
@@ -76,8 +76,8 @@ pub struct Plan {
     pub vpc_cidrs: Vec<IpNet>,
     /// The IP versions of the task's subnet, which decide the names of AWS services.
     pub ip_family: IpFamily,
-    /// The task's account, if more than its roles tell it. Only policies need it, so it is not part
-    /// of the JSON.
+    /// The task's account, if it is known from more than the ARNs of its roles. Only policies need
+    /// it, so it is not part of the JSON.
     pub account: Option<String>,
     /// ARN of the task execution role, if the task definition names it.
     pub execution_role: Option<String>,
@@ -152,7 +152,7 @@ pub struct ImagePull {
     /// The registry.
     pub registry: TargetIndex,
     /// Where layers are expected; the registry's redirect decides. `None` if the host is not known
-    /// before.
+    /// in advance.
     pub layers: Option<TargetIndex>,
 }
 

@@ -120,8 +120,8 @@ impl Reference {
             .map(|(_, upstream)| *upstream)
     }
 
-    /// Returns the same image by its dual-stack name, if it is named by one of Amazon ECR that has IPv4
-    /// addresses only and a dual-stack name is published.
+    /// Returns the same image by its dual-stack name, if it is named by one of Amazon ECR that has
+    /// IPv4 addresses only and a dual-stack name is published.
     pub fn dual_stack(&self) -> Option<Self> {
         let mut other = self.clone();
         let Registry::Ecr {

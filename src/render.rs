@@ -40,8 +40,8 @@ pub mod text;
 #[cfg(feature = "operator")]
 pub mod tree;
 
-/// Makes visible what acts or hides, as everywhere else, and replaces noncharacters, which XML cannot
-/// contain (XML 1.0, section 2.2) and HTML should not.
+/// Escapes control and invisible characters, as everywhere else, and replaces noncharacters, which
+/// XML cannot contain (XML 1.0, section 2.2) and HTML should not.
 #[cfg(feature = "operator")]
 fn replace_control_characters(text: &str) -> String {
     crate::safe_text::escape_lines(text, false).replace(['\u{fffe}', '\u{ffff}'], "\u{fffd}")

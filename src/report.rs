@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 use crate::aws::credentials::CredentialSource;
 use crate::diagnose::{Diagnosis, Finding, RuledOut};
 use crate::observation::{
-    Answer, Dependency, ForEach, Observation, ObservationId, Outcome, Phase, Scope, TargetKey,
+    Answer, Dependency, ForEach, Observation, ObservationId, Outcome, Phase, Scope, Starvation,
+    TargetKey,
 };
 use crate::safe_text::{SafeText, json_line, safe_text, visible_map};
 use crate::vantage::Vantage;
@@ -35,13 +36,14 @@ pub struct Report {
     pub verdict: Verdict,
     /// Causes, ranked.
     pub findings: Vec<Finding>,
-    /// Causes that the evidence excludes; empty in a report that passes, where there is none to find.
+    /// Causes that the evidence excludes; empty in a report that passes, where there is none to
+    /// find.
     pub ruled_out: Vec<RuledOut>,
     /// Observations, by target and phase. A report that passes says once what would be repeated:
     /// the slowest handshake of a target stands for those with certificates of the same issuer,
     /// `attempts` is left out where it is 1, and `owner` where it is `null`; an observation with a
-    /// `peer` and without `scope`, or of `connect`, `handshake`, a layer's `blob` and `fetch` without
-    /// `host`, has those of its target's `resolve`.
+    /// `peer` and without `scope`, or of `connect`, `handshake`, a layer's `blob` and `fetch`
+    /// without `host`, has those of its target's `resolve`.
     #[serde(
         serialize_with = "serialize_observations",
         deserialize_with = "deserialize_observations"
@@ -207,7 +209,10 @@ impl Report {
             aws,
             metrics,
         };
-        if report.verdict.status == Status::Pass {
+        // What a starved probe saw late is evidence that its verdict leaves out.
+        let is_starved = |seen: &Observation| seen.starvation.is_some_and(Starvation::is_severe);
+        let starved = report.observations.iter().any(is_starved);
+        if report.verdict.status == Status::Pass && !starved {
             report.condense();
         }
         report.fit();
@@ -221,7 +226,8 @@ impl Report {
             return;
         };
         for (name, slowest) in times {
-            // The unit is in the name; repeated for each phase it would be a tenth of a passing report.
+            // The unit is in the name; repeated for each phase it would be a tenth of a passing
+            // report.
             units.push(json!({ "Name": name }));
             self.metrics.insert(name, json!(slowest));
         }

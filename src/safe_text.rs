@@ -1,10 +1,10 @@
-//! Text that is fit to be shown: on one line, without a character that acts or hides, of bounded
+//! Text that is fit to be shown: on one line, without a control or invisible character, of bounded
 //! length.
 //!
 //! Whatever a server, a resolver, a certificate, the metadata endpoint, a file or the command line
-//! says is foreign. A report's fields are [`SafeText`], which only a literal of this program becomes
-//! unchanged: every other string is made visible on the way in, and is marked as foreign, so that
-//! [`crate::vault`] can look for secrets in it and in nothing else.
+//! says is foreign. A report's fields are [`SafeText`], which only a literal of this program
+//! becomes unchanged: every other string is made visible on the way in, and is marked as foreign,
+//! so that [`crate::vault`] can look for secrets in it and in nothing else.
 
 use std::borrow::{Borrow, Cow};
 use std::collections::BTreeMap;
@@ -105,7 +105,7 @@ pub fn json_line(schema: &str, document: &impl Serialize) -> String {
     escape_json(json)
 }
 
-/// Returns JSON in which a character that acts or hides is escaped, as JSON may escape any
+/// Returns JSON in which a control or invisible character is escaped, as JSON may escape any
 /// (RFC 8259 section 7). The document stays the same.
 pub fn escape_json(json: String) -> String {
     if !json.contains(|c| c != '\n' && is_hidden(c)) {
@@ -124,7 +124,7 @@ pub fn escape_json(json: String) -> String {
     out
 }
 
-/// Returns text of several lines in which a character that acts or hides is escaped, except the
+/// Returns text of several lines in which a control or invisible character is escaped, except the
 /// colors that this program adds.
 pub fn escape_lines(text: &str, has_colors: bool) -> Cow<'_, str> {
     if !text.contains(|c| !matches!(c, '\n' | '\t') && is_hidden(c)) {
@@ -399,11 +399,11 @@ impl<'de> Deserialize<'de> for SafeText {
     }
 }
 
-/// Maximum number of characters of a text that is read from a report. The longest of pullprobe's own
-/// are sentences with several foreign parts.
+/// Maximum number of characters of a text that is read from a report. The longest of pullprobe's
+/// own are sentences with several foreign parts.
 const MAX_READ_CHARS: usize = 4 * MAX_FOREIGN_CHARS;
 
-/// Reads a name that stays a `String`, such as a host, without characters that act or hide.
+/// Reads a name that stays a `String`, such as a host, without control or invisible characters.
 pub fn visible_string<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     SafeText::deserialize(deserializer).map(SafeText::into_string)
 }
@@ -423,20 +423,20 @@ pub fn is_visible_document(document: &serde_json::Value) -> bool {
     }
 }
 
-/// Reads a text of several lines, without characters that act or hide.
+/// Reads a text of several lines, without control or invisible characters.
 pub fn visible_lines<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     let text = Cow::<str>::deserialize(deserializer)?;
     Ok(escape_lines(&text, false).into_owned())
 }
 
-/// Reads texts of several lines, without characters that act or hide.
+/// Reads texts of several lines, without control or invisible characters.
 pub fn visible_list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     let read = Vec::<String>::deserialize(deserializer)?;
     let shown = |text: String| escape_lines(&text, false).into_owned();
     Ok(read.into_iter().map(shown).collect())
 }
 
-/// Reads names and values, without characters that act or hide.
+/// Reads names and values, without control or invisible characters.
 pub fn visible_map<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<BTreeMap<String, String>, D::Error> {

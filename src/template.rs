@@ -3,8 +3,8 @@
 //! placeholders. Pure: the caller reads the file.
 //!
 //! A template is read in steps, because the Region, which decides many values, may be in the file:
-//! [`TaskTemplate::parse`], [`TaskTemplate::definition`], [`TemplateDefinition::facts`], and with the Region
-//! [`TemplateDefinition::read`].
+//! [`TaskTemplate::parse`], [`TaskTemplate::definition`], [`TemplateDefinition::facts`], and with
+//! the Region [`TemplateDefinition::read`].
 
 mod cloudformation;
 mod definition;
@@ -29,6 +29,11 @@ use syntax::SyntaxProblem;
 /// Maximum number of bytes of a file. Terraform's plans of large stacks have some megabytes;
 /// CloudFormation's templates at most one.
 pub const MAX_FILE: usize = 16 * 1024 * 1024;
+
+/// Why a template without a task definition of its own is rejected.
+const PROCESSED: &str = "a CloudFormation template whose task definition is made while it is deployed, by a macro such as \
+                         Fn::ForEach or AWS::Include, or by a condition; pass the output of `aws cloudformation \
+                         get-template --template-stage Processed --stack-name NAME`";
 
 /// Why a file is rejected.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,6 +74,8 @@ pub struct TaskTemplate {
 enum TemplateForm {
     /// The form of ECS's API.
     Api,
+    /// Several in the form of ECS's API.
+    ApiList,
     /// The value of `containerDefinitions` alone, or one of its containers.
     Containers,
     /// Properties of a CloudFormation resource, or its containers.
@@ -111,7 +118,10 @@ impl TaskTemplate {
     pub fn parse(bytes: &[u8], set: &[(String, String)]) -> Result<Self, InvalidTemplate> {
         let text = decode(bytes)?;
         let (text, unused) = placeholder::fill(&text, set);
-        let document = parse_document(&text)?;
+        let mut document = cloudformation::whole(parse_document(&text)?);
+        if let Some(list @ Value::Array(_)) = document.get_mut("taskDefinitions") {
+            document = list.take();
+        }
         let is_stack =
             |form| matches!(form, TemplateForm::CloudFormation | TemplateForm::Terraform);
         if bytes.len() > MAX_SIZE && !form_of(&document).is_some_and(is_stack) {
@@ -131,6 +141,7 @@ impl TaskTemplate {
         };
         let mut template = Self::of(form, document, set);
         match form {
+            TemplateForm::ApiList => template.names = names_of_list(&template.document),
             TemplateForm::CloudFormation => {
                 template.names = cloudformation::definitions(&template.document);
             }
@@ -140,6 +151,12 @@ impl TaskTemplate {
             _ => {}
         }
         if template.names.is_empty() {
+            if let Some(foreign) = foreign::of_stack(&template.document) {
+                return Err(foreign.into());
+            }
+            if cloudformation::has_macro(&template.document) {
+                return unreadable(PROCESSED);
+            }
             return unreadable(if form == TemplateForm::Terraform {
                 "Terraform's JSON without an aws_ecs_task_definition; pass the plan or state of the configuration that \
                  has one"
@@ -214,7 +231,8 @@ impl TaskTemplate {
             .map_or("", |definition| &definition.name);
         let mut provider_region = None;
         let document = match self.form {
-            TemplateForm::Api => self.document.clone(),
+            TemplateForm::Api => of_daemon(&self.document),
+            TemplateForm::ApiList => of_daemon(&self.document[position]),
             TemplateForm::Containers if self.document.is_object() => {
                 of_containers(&Value::Array(vec![self.document.clone()]))
             }
@@ -228,7 +246,10 @@ impl TaskTemplate {
                 }
             }
             TemplateForm::CloudFormation => {
-                cloudformation::definition(&self.document, name, &context)
+                match cloudformation::definition(&self.document, name, &context) {
+                    definition @ Value::Object(_) => definition,
+                    _ => return Err(InvalidTemplate::Unreadable(PROCESSED.into())),
+                }
             }
             TemplateForm::Terraform => {
                 let region = terraform::provider_region(&self.document);
@@ -271,6 +292,48 @@ impl TemplateDefinition {
             document => document,
         }
     }
+}
+
+/// Returns a list's task definitions by family; one of several of that family, by its position too.
+fn names_of_list(list: &Value) -> Vec<DefinitionName> {
+    let all = list.as_array().map(Vec::as_slice).unwrap_or_default();
+    let families: Vec<_> = all
+        .iter()
+        .map(|one| {
+            let inner = one.get("taskDefinition").unwrap_or(one);
+            inner["family"].as_str().map(str::to_owned)
+        })
+        .collect();
+    let name = |(n, family): (usize, &Option<String>)| {
+        let is_only = families.iter().filter(|other| *other == family).count() == 1;
+        DefinitionName {
+            name: match family {
+                Some(family) if is_only => family.clone(),
+                Some(family) => format!("{family}[{n}]"),
+                None => format!("[{n}]"),
+            },
+            family: family.clone(),
+        }
+    };
+    families.iter().enumerate().map(name).collect()
+}
+
+/// Returns a daemon's task definition as one of ECS Managed Instances, where alone daemons run (ECS API
+/// reference, DaemonTaskDefinition); any other as it is.
+fn of_daemon(document: &Value) -> Value {
+    let inner = match &document["daemonTaskDefinition"] {
+        inner @ Value::Object(_) => inner,
+        _ if document.get("daemonTaskDefinitionArn").is_some() => document,
+        _ => return document.clone(),
+    };
+    let mut definition = inner.clone();
+    definition["requiresCompatibilities"] = value!(["MANAGED_INSTANCES"]);
+    if let Some(members) = definition.as_object_mut()
+        && let Some(arn) = members.remove("daemonTaskDefinitionArn")
+    {
+        members.insert("taskDefinitionArn".into(), arn);
+    }
+    value!({ "taskDefinition": definition })
 }
 
 /// Returns containers as a task definition. Its volumes, roles and platform are elsewhere.
@@ -337,7 +400,7 @@ fn parse_document(text: &str) -> Result<Value, InvalidTemplate> {
         // Most files are plain JSON, which serde_json reads faster. The other parser replaces what
         // would begin an open value.
         let plain = (!text.contains("\\u0000"))
-            .then(|| serde_json::from_str(text).ok())
+            .then(|| one_or_more(text))
             .flatten();
         return plain.map_or_else(
             || {
@@ -356,6 +419,11 @@ fn parse_document(text: &str) -> Result<Value, InvalidTemplate> {
         )));
     }
     let documents = yaml::parse(text).map_err(|problem| unreadable("YAML", text, &problem))?;
+    let is_api = |document: &&Value| form_of(document) == Some(TemplateForm::Api);
+    let definitions: Vec<_> = documents.iter().filter(is_api).cloned().collect();
+    if definitions.len() > 1 {
+        return Ok(Value::Array(definitions));
+    }
     let is_known = |document: &Value| form_of(document).is_some();
     let known = documents.iter().position(is_known).unwrap_or_default();
     match documents.into_iter().nth(known) {
@@ -365,6 +433,17 @@ fn parse_document(text: &str) -> Result<Value, InvalidTemplate> {
                 .into(),
         )),
     }
+}
+
+/// Reads a JSON document; of several, one after the other as a loop of commands writes them, the array.
+fn one_or_more(text: &str) -> Option<Value> {
+    let documents = serde_json::Deserializer::from_str(text).into_iter::<Value>();
+    let mut documents = documents.collect::<Result<Vec<_>, _>>().ok()?;
+    if documents.len() == 1 {
+        return documents.pop();
+    }
+    let all = Value::Array(documents);
+    (form_of(&all) == Some(TemplateForm::ApiList)).then_some(all)
 }
 
 fn unreadable(form: &str, text: &str, problem: &SyntaxProblem) -> InvalidTemplate {
@@ -385,18 +464,28 @@ fn template_directive(text: &str) -> Option<&str> {
 fn form_of(document: &Value) -> Option<TemplateForm> {
     if let Value::Array(elements) = document {
         let has = |name: &str| elements.iter().any(|element| element.get(name).is_some());
+        let is_api = |element: &Value| form_of_object(element) == Some(TemplateForm::Api);
         return if has("imageUri") || has("taskArn") {
             None
+        } else if !elements.is_empty() && elements.iter().all(is_api) {
+            Some(TemplateForm::ApiList)
         } else if has("image") || has("logConfiguration") {
             Some(TemplateForm::Containers)
         } else {
             has("Image").then_some(TemplateForm::Properties)
         };
     }
+    form_of_object(document)
+}
+
+fn form_of_object(document: &Value) -> Option<TemplateForm> {
     let has = |name: &str| document.get(name).is_some_and(|value| !value.is_null());
     let is_object = |name: &str| document.get(name).is_some_and(Value::is_object);
     let is_text = |name: &str| document.get(name).is_some_and(Value::is_string);
-    if has("containerDefinitions") || is_object("taskDefinition") {
+    let is_api = ["taskDefinition", "daemonTaskDefinition"]
+        .iter()
+        .any(|name| is_object(name));
+    if has("containerDefinitions") || is_api {
         Some(TemplateForm::Api)
     } else if terraform::is_terraform(document) {
         Some(TemplateForm::Terraform)

@@ -21,8 +21,8 @@ use crate::safe_text::{SafeText, safe_text};
 
 const METADATA_URI: &str = "ECS_CONTAINER_METADATA_URI_V4";
 
-/// Set by Lambda for a function's runtime: host and port of the Runtime API (Lambda developer guide,
-/// "Using the Lambda runtime API for custom runtimes").
+/// Set by Lambda for a function's runtime: host and port of the Runtime API (Lambda developer
+/// guide, "Using the Lambda runtime API for custom runtimes").
 pub const RUNTIME_API_VARIABLE: &str = "AWS_LAMBDA_RUNTIME_API";
 
 /// What runs the probe at its vantage.

@@ -39,8 +39,8 @@ const MIN_SECRET: usize = 4;
 /// The shortest number in a JSON value that counts. Shorter ones are ports, limits and counts.
 const MIN_DIGITS: usize = 6;
 
-/// Characters of a window of Base64 in lower case, and from each to the next. Twelve characters in a
-/// row, which contain eight bytes of a secret whatever their alignment, contain a whole window.
+/// Characters of a window of Base64 in lower case, and from each to the next. Twelve characters in
+/// a row, which contain eight bytes of a secret whatever their alignment, contain a whole window.
 const BASE64_WINDOW: usize = 8;
 const BASE64_STRIDE: usize = 4;
 

@@ -424,7 +424,10 @@ fn mistake(case: &Case) -> Option<String> {
         ),
         (
             case.verdict.is_none_or(|expected| expected == verdict),
-            format!("the verdict is {verdict}: {}", report.verdict.summary),
+            format!(
+                "the verdict is {verdict}: {}; the lookups: {:#?}",
+                report.verdict.summary, observation.lookups
+            ),
         ),
         (
             unrelated.is_empty(),

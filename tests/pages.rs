@@ -213,12 +213,12 @@ fn objects_are_drawn_where_the_path_breaks() {
     let hops = picture.hops_mut("subnet-0b1c2d3e4f5a6b7c8", "s3").unwrap();
     let way = hops
         .iter_mut()
-        .find(|hop| hop.kind == PathHopKind::Way)
+        .find(|hop| hop.kind == PathHopKind::Network)
         .unwrap();
     assert_eq!(way.state, HopState::Fails);
     way.object = Some("rtb-0123456789abcdef0".into());
     hops.push(PathHop {
-        kind: PathHopKind::Way,
+        kind: PathHopKind::Network,
         label: "security group".into(),
         object: Some("sg-0123".into()),
         state: HopState::Works,

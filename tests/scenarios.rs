@@ -19,7 +19,7 @@ use std::path::Path;
 
 use pullprobe::cause::Cause;
 use pullprobe::diagnose::{Confidence, Diagnosis, Finding, RuledOut, diagnose};
-use pullprobe::observation::Observation;
+use pullprobe::observation::{Observation, Outcome};
 use pullprobe::verdict::Verdict;
 use story::Story;
 
@@ -167,6 +167,16 @@ fn mistakes(name: &str, story: &Story) -> Vec<String> {
             verdict.summary, expect.says
         ),
     );
+
+    for id in &expect.not_checked {
+        let is_not_checked = |seen: &Observation| {
+            seen.id.to_string() == *id && matches!(seen.outcome, Outcome::NotChecked { .. })
+        };
+        check(
+            observations.iter().any(is_not_checked),
+            format!("{id} must be not-checked"),
+        );
+    }
 
     let excluded: BTreeSet<Cause> = ruled_out.iter().map(|excluded| excluded.cause).collect();
     let truth: Vec<Cause> = expect.truth.iter().map(|code| cause(code)).collect();

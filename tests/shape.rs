@@ -242,6 +242,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "advice",
             "causes",
             "ending",
+            "stated",
             "explanation",
             "proven_facts",
             "next",
@@ -652,7 +653,37 @@ const DIALECT: &[&str] = &[
     "OTHERWISE",
     "AT_A_TIME",
     "AT_ONCE",
+    "Wants",
+    "Way",
+    "Testimony",
+    "LastWords",
 ];
+
+/// Comments are no wider than code, but for tables and drawings.
+#[test]
+fn comments_are_at_most_100_columns_wide() {
+    const WIDTH: usize = 100;
+    let mut wide = Vec::new();
+    for path in files("src", &["rs"]) {
+        let text = fs::read_to_string(&path).unwrap();
+        let mut is_drawing = false;
+        for (line, number) in text.lines().zip(1..) {
+            let comment = line.trim_start();
+            if !comment.starts_with("//") {
+                is_drawing = false;
+                continue;
+            }
+            let comment = comment.trim_start_matches(['/', '!', ' ']);
+            if comment.starts_with("```") {
+                is_drawing = !is_drawing;
+            }
+            if line.chars().count() > WIDTH && !is_drawing && !comment.starts_with('|') {
+                wide.push(format!("{}:{number}", path.display()));
+            }
+        }
+    }
+    assert!(wide.is_empty(), "wider than {WIDTH}: {wide:#?}");
+}
 
 #[test]
 fn names_come_from_the_glossary() {

@@ -141,7 +141,7 @@ resource "aws_iam_role" "worker" {
 }
 
 resource "aws_iam_role_policy" "worker" {
-  name = "least-rights"
+  name = "least-privilege"
   role = aws_iam_role.worker.id
   policy = jsonencode({
     Version = "2012-10-17"
@@ -173,7 +173,7 @@ resource "aws_iam_role_policy" "worker" {
         ]
       },
       {
-        Sid      = "TellAbsentFromDenied"
+        Sid      = "DistinguishAbsentFromDenied"
         Effect   = "Allow"
         Action   = ["s3:ListBucket"]
         Resource = [aws_s3_bucket.fleet.arn]
@@ -242,7 +242,7 @@ resource "aws_iam_role" "reduce" {
 }
 
 resource "aws_iam_role_policy" "reduce" {
-  name = "least-rights"
+  name = "least-privilege"
   role = aws_iam_role.reduce.id
   policy = jsonencode({
     Version = "2012-10-17"
@@ -339,7 +339,7 @@ resource "aws_iam_role" "state_machine" {
 }
 
 resource "aws_iam_role_policy" "state_machine" {
-  name = "least-rights"
+  name = "least-privilege"
   role = aws_iam_role.state_machine.id
   policy = jsonencode({
     Version = "2012-10-17"
@@ -547,7 +547,7 @@ resource "aws_iam_role" "schedule" {
 }
 
 resource "aws_iam_role_policy" "schedule" {
-  name = "least-rights"
+  name = "least-privilege"
   role = aws_iam_role.schedule.id
   policy = jsonencode({
     Version = "2012-10-17"

@@ -43,8 +43,8 @@ pub struct CompareArgs {
     pub format: CompareFormat,
     #[command(flatten)]
     pub screen: ScreenArgs,
-    /// Also write the comparison to FILE, in the format of its extension: .html, .svg, .md, .xml, .json or
-    /// .txt (repeatable)
+    /// Also write the comparison to FILE, in the format of its extension: .html, .svg, .md, .xml,
+    /// .json or .txt (repeatable)
     #[arg(long = "output", value_name = "FILE")]
     pub outputs: Vec<PathBuf>,
 }
@@ -69,7 +69,8 @@ pub enum CompareFormat {
     Junit,
     /// Self-contained HTML page
     Html,
-    /// Picture of the VPC, in SVG: subnets by zone, the way to each service, and the hop that fails
+    /// Picture of the VPC, in SVG: subnets by zone, the path to each service, and the hop that
+    /// fails
     Svg,
 }
 

@@ -26,8 +26,8 @@ pub(super) fn run_duration(text: &str) -> Result<Duration, String> {
     )
 }
 
-/// Parses the age of a report or a task. CloudWatch Logs keeps events for at most ten years, unless it
-/// keeps them forever (API reference, PutRetentionPolicy).
+/// Parses the age of a report or a task. CloudWatch Logs keeps events for at most ten years, unless
+/// it keeps them forever (API reference, PutRetentionPolicy).
 #[cfg(feature = "operator")]
 pub(super) fn age(text: &str) -> Result<Duration, String> {
     read(

@@ -55,8 +55,8 @@ pub struct RoleArgs {
 #[derive(Debug, Args)]
 #[command(after_help = TARGETS_HELP)]
 pub struct TargetsArgs {
-    /// Check this list and print it as JSON lines: CSV with the columns account, region, cluster, service,
-    /// task_definition, subnets, security_groups, or JSON lines; `-` reads stdin
+    /// Check this list and print it as JSON lines: CSV with the columns account, region, cluster,
+    /// service, task_definition, subnets, security_groups, or JSON lines; `-` reads stdin
     #[arg(long, value_name = "FILE|-", conflicts_with_all = ["accounts", "regions"])]
     pub from: Option<PathBuf>,
     /// Accounts [default: the active accounts of your organization]
@@ -128,7 +128,8 @@ pub struct FleetPrintArgs {
     /// Print the role of the member accounts, and the stack set that makes it in all of them
     #[arg(long, conflicts_with = "on_failure")]
     pub spoke: bool,
-    /// Print the rule that probes in place of a task that failed to start, for one account and Region
+    /// Print the rule that probes in place of a task that failed to start, for one account and
+    /// Region
     #[arg(long)]
     pub on_failure: bool,
     /// Name of the fleet, which becomes part of the names of its resources

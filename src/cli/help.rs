@@ -6,8 +6,8 @@ use clap::{Command, CommandFactory as _};
 
 use super::Cli;
 
-/// The headings, in the order in which help shows them, each with the names of its options. An option
-/// has the same name, and so the same heading, in every command.
+/// The headings, in the order in which help shows them, each with the names of its options. An
+/// option has the same name, and so the same heading, in every command.
 const GROUPS: &[(&str, &[&str])] = &[
     (
         "What the task needs",
@@ -365,7 +365,8 @@ pub fn command() -> Command {
     with_help(Cli::command(), "")
 }
 
-/// Adds groups and examples to a command and to those below it. `path` is its name without `pullprobe`.
+/// Adds groups and examples to a command and to those below it. `path` is its name without
+/// `pullprobe`.
 fn with_help(command: Command, path: &str) -> Command {
     let mut command = command;
     let names: Vec<String> = command

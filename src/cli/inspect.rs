@@ -23,8 +23,8 @@ pub struct InspectArgs {
     /// Inspect what this task needs, from its subnet
     #[arg(long, value_name = "TASK_ARN", conflicts_with_all = ["service", "task_definition"])]
     pub like: Option<String>,
-    /// Inspect what this task definition needs, deployed or not: a file (`-` reads stdin), an ARN or
-    /// FAMILY:REVISION
+    /// Inspect what this task definition needs, deployed or not: a file (`-` reads stdin), an ARN
+    /// or FAMILY:REVISION
     #[arg(long, value_name = "FILE|ARN")]
     pub task_definition: Option<String>,
     /// Subnets to inspect [default: from the service]
@@ -40,8 +40,8 @@ pub struct InspectArgs {
     /// Region [default: from an ARN, then from your environment or profile]
     #[arg(long, value_name = "REGION")]
     pub region: Option<Region>,
-    /// Inspect only the network, before anything is deployed; skip the role, images, secrets and log
-    /// groups
+    /// Inspect only the network, before anything is deployed; skip the role, images, secrets and
+    /// log groups
     #[arg(long)]
     pub plan_only: bool,
     /// Write everything that was read to FILE
@@ -53,9 +53,9 @@ pub struct InspectArgs {
         "save",
     ])]
     pub from: Option<PathBuf>,
-    /// Join the configuration with what packets showed: a report of `probe`, or of `launch` with one
-    /// line for each subnet (`-` reads stdin). Without other flags its service or task is read, then
-    /// its subnet
+    /// Join the configuration with what packets showed: a report of `probe`, or of `launch` with
+    /// one line for each subnet (`-` reads stdin). Without other flags its service or task is read,
+    /// then its subnet
     #[arg(long, value_name = "FILE")]
     pub report: Option<PathBuf>,
     /// Print only the smallest changes that let the task start, in this language

@@ -18,13 +18,14 @@ pub struct InstallArgs {
     /// name, URI or ARN
     #[arg(long, value_name = "REPOSITORY", default_value = DEFAULT_REPOSITORY)]
     pub repository: String,
-    /// Platforms of the image, linux/amd64 and linux/arm64 [default: every platform that has a file]
+    /// Platforms of the image, linux/amd64 and linux/arm64 [default: every platform that has a
+    /// file]
     #[arg(long = "platform", value_name = "OS/ARCH", value_delimiter = ',', value_parser = platform)]
     pub platforms: Vec<Platform>,
     #[command(flatten)]
     pub agent: AgentArgs,
-    /// Also create the role for `launch --carrier lambda`, which lets AWS Lambda attach functions to
-    /// subnets, and nothing else
+    /// Also create the role for `launch --carrier lambda`, which lets AWS Lambda attach functions
+    /// to subnets, and nothing else
     #[arg(long)]
     pub lambda: bool,
     /// Print that role as a template, and change nothing

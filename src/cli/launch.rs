@@ -43,7 +43,8 @@ pub struct LaunchArgs {
     /// Label to include in the reports (repeatable)
     #[arg(long = "label", value_name = "KEY=VALUE", value_parser = label_without_comma)]
     pub labels: Vec<(String, String)>,
-    /// Push the probe's image first, as `pullprobe install` does, if it is not in your Amazon ECR registry
+    /// Push the probe's image first, as `pullprobe install` does, if it is not in your Amazon ECR
+    /// registry
     #[arg(long, conflicts_with = "probe_image")]
     pub install: bool,
     #[command(flatten)]
@@ -54,8 +55,8 @@ pub struct LaunchArgs {
         default_missing_value = "auto"
     )]
     pub inspect: InspectWhen,
-    /// Print what would happen, one sentence for each action; with --verbose or --format json, every
-    /// AWS request with its body. Sends only the read-only ones
+    /// Print what would happen, one sentence for each action; with --verbose or --format json,
+    /// every AWS request with its body. Sends only the read-only ones
     #[arg(long)]
     pub dry_run: bool,
     #[command(flatten)]

@@ -32,9 +32,9 @@ pub enum ScheduleCommand {
     /// Print the resources of `create`, with the scheduler's role, as a CloudFormation or Terraform
     /// template
     ///
-    /// Changes nothing. With --service, it reads the service from Amazon ECS. With --task-definition
-    /// FILE, --subnets, --probe-image, --region and --name, it makes no AWS calls and needs no
-    /// credentials.
+    /// Changes nothing. With --service, it reads the service from Amazon ECS. With
+    /// --task-definition FILE, --subnets, --probe-image, --region and --name, it makes no AWS calls
+    /// and needs no credentials.
     Print(Box<PrintArgs>),
     /// Remove the resources that `create` made
     Remove(RemoveArgs),

@@ -44,8 +44,8 @@ pub struct TargetArgs {
     /// Region [default: from an ARN, then from your environment or profile]
     #[arg(long, value_name = "REGION")]
     pub region: Option<Region>,
-    /// Expected addresses of names that an interface VPC endpoint can serve; with `private`, a public
-    /// address is a finding
+    /// Expected addresses of names that an interface VPC endpoint can serve; with `private`, a
+    /// public address is a finding
     #[arg(long, value_name = "ADDRESSES", value_enum, default_value = "any")]
     pub expect: Expect,
     /// Download whole layers, verify digests and measure throughput

@@ -5,8 +5,8 @@ use serde::Serialize;
 use crate::cause::{Cause, Family};
 use crate::safe_text::json_line;
 
-/// Name and version of the document. A new cause does not change the version; a code that changes its
-/// meaning or goes away does.
+/// Name and version of the document. A new cause does not change the version; a code that changes
+/// its meaning or goes away does.
 const SCHEMA: &str = "pullprobe/causes/v1";
 
 /// Every cause, or only one.

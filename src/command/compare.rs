@@ -60,7 +60,8 @@ pub fn run(flags: &CompareArgs) -> Result<u8, Error> {
     Ok(output.comparison.exit_code)
 }
 
-/// Writes the comparison to stdout as one line of JSON. A closed pipe, as of `| head`, is not an error.
+/// Writes the comparison to stdout as one line of JSON. A closed pipe, as of `| head`, is not an
+/// error.
 fn print_json(output: &ComparisonOutput) -> Result<u8, Error> {
     let mut stdout = BufWriter::new(io::stdout().lock());
     let written = output
@@ -138,10 +139,11 @@ fn read_files(flags: &CompareArgs, builder: &mut ComparisonBuilder) -> Result<St
     Ok(list_names(&names))
 }
 
-/// Ends of the keys of objects with reports, one in each line.
+/// Ends of the keys of objects that have one report in each line.
 const REPORT_FILES: [&str; 2] = [".ndjson", ".jsonl"];
 
-/// Reads an object, or all objects with reports whose keys begin so. Memory does not grow with them.
+/// Reads the object at this URI, or all objects with reports whose keys begin with its key. Memory
+/// does not grow with them.
 fn read_bucket(uri: &str, builder: &mut ComparisonBuilder) -> Result<(), Error> {
     let uri: S3Uri = uri.parse().map_err(Error::Usage)?;
     runtime()?.block_on(async {

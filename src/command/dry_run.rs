@@ -36,8 +36,8 @@ impl DryRun {
         })
     }
 
-    /// Returns what remembers each request for its sentence, and prints it as a line of JSON if the
-    /// flags want the bodies.
+    /// Returns a sink that remembers each request for its sentence, and prints it as a line of JSON
+    /// if the flags ask for the bodies.
     pub fn sink(&self) -> CallSink {
         let (calls, shows_bodies) = (Rc::clone(&self.calls), self.shows_bodies);
         Box::new(move |call| {
@@ -118,7 +118,8 @@ impl ShownCall {
     }
 }
 
-/// Returns what requests of one kind do. `None` for a part of what another kind says.
+/// Returns what requests of one kind do; `None` for requests that are part of another kind's
+/// sentence.
 fn sentence(calls: &[&ShownCall]) -> Option<String> {
     let first = calls.first()?;
     let text = |pointer: &str| first.body.pointer(pointer).and_then(Value::as_str);

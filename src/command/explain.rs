@@ -10,11 +10,11 @@ use crate::explain::tasks::{self, EcsMessage};
 use crate::explain::{Explanation, MAX_TEXT_CHARS, explain, explain_with};
 use crate::render::explanation::render;
 
-/// Bytes of input that are read. A `describe-tasks` document of 100 tasks, its maximum, has about
-/// 500 KB.
+/// Maximum number of bytes of input that are read. A `describe-tasks` document of 100 tasks, its
+/// maximum, has about 500 KB.
 const MAX_INPUT_BYTES: u64 = 4 * 1024 * 1024;
 
-/// Messages that are explained: those of ten such documents.
+/// Maximum number of messages that are explained: those of ten such documents.
 const MAX_MESSAGES: usize = 1_000;
 
 /// Prints an explanation of each message. Returns the exit code of the first one whose family is
@@ -184,8 +184,8 @@ fn fetch_messages(flags: &ExplainArgs) -> Result<Option<Vec<EcsMessage>>, Error>
     Ok(Some(messages?))
 }
 
-/// Reads a file, or stdin for `-`, up to [`MAX_INPUT_BYTES`] and one more. Bytes that are not UTF-8 are replaced: a text in another
-/// encoding is still mostly ASCII.
+/// Reads a file, or stdin for `-`, up to [`MAX_INPUT_BYTES`] and one more. Bytes that are not UTF-8
+/// are replaced: a text in another encoding is still mostly ASCII.
 fn read(file: &Path) -> Result<String, Error> {
     let with_path = |error: io::Error| Error::Usage(format!("{}: {error}", file.display()));
     let mut bytes = Vec::new();

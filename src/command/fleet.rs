@@ -174,7 +174,7 @@ fn targets(args: &TargetsArgs) -> Result<u8, Error> {
     })
 }
 
-/// Accounts that are read at once.
+/// Maximum number of accounts that are read at once.
 const MAX_ACCOUNTS: usize = 8;
 
 /// Returns where `--output` says that results go.
@@ -278,7 +278,7 @@ fn probe_spec(args: &RunArgs, role: RoleToAssume) -> ProbeSpec {
     }
 }
 
-/// Longest time of a target: the credentials of its role are valid for an hour.
+/// Maximum time of a target: the credentials of its role are valid for an hour.
 const MAX_TARGET_TIMEOUT: Duration = Duration::from_mins(55);
 
 fn not_started(run: &FleetRun, target: &FleetTarget) -> TargetResult {
@@ -302,7 +302,7 @@ fn stop_on_signal(stop: watch::Sender<bool>) {
     });
 }
 
-/// What was done in each account.
+/// The progress in each account.
 struct AccountProgress(BTreeMap<String, AccountCount>);
 
 #[derive(Default)]

@@ -7,7 +7,7 @@ use clap::Parser as _;
 
 #[cfg(feature = "operator")]
 use super::fleet::{self, function::FleetError};
-use super::probe::{raise_file_limit, rehearse, runtime};
+use super::probe::{raise_file_limit, run_probe, runtime};
 use super::{Error, note};
 use crate::cli::{Cli, Command, ProbeArgs};
 use crate::lambda::{Event, FunctionContext, Invocation, RuntimeApi, RuntimeApiError};
@@ -16,7 +16,7 @@ use crate::operator::fleet::event::{FleetEvent, THROTTLED};
 use crate::os;
 use crate::vantage::RUNTIME_API_VARIABLE;
 
-/// Time of an invocation that is left for the answer. Lambda ends the function at its deadline,
+/// Time of an invocation that is reserved for the answer. Lambda ends the function at its deadline,
 /// whatever it is doing.
 const ANSWER_RESERVE: Duration = Duration::from_millis(500);
 
@@ -32,7 +32,8 @@ pub fn runtime_api() -> Option<String> {
     (!address.is_empty() && std::env::args_os().len() <= 1).then_some(address)
 }
 
-/// Answers invocations for as long as Lambda keeps the process. Nothing is kept from one to the next.
+/// Answers invocations for as long as Lambda keeps the process. Nothing is kept from one to the
+/// next.
 pub fn serve(address: &str) -> Result<u8, Error> {
     let api = RuntimeApi::new(address);
     os::disable_core_dumps();
@@ -112,7 +113,7 @@ async fn answer(api: &RuntimeApi, event: &Event) -> Result<String, Error> {
         task: invocation.task,
     };
     let (api, request_id) = (api.clone(), event.request_id.clone());
-    let last_words = Box::new(move |report: &str| {
+    let deliver_panic = Box::new(move |report: &str| {
         // A panic interrupts the runtime of this thread.
         let (api, request_id, report) = (api.clone(), request_id.clone(), report.to_owned());
         let _ = thread::spawn(move || {
@@ -121,7 +122,7 @@ async fn answer(api: &RuntimeApi, event: &Event) -> Result<String, Error> {
         })
         .join();
     });
-    let report = Box::pin(rehearse(&args, Some(context), last_words)).await?;
+    let report = Box::pin(run_probe(&args, Some(context), deliver_panic)).await?;
     Ok(report.line())
 }
 

@@ -14,7 +14,8 @@ use crate::operator::launch::DEFAULT_CLUSTER;
 use crate::operator::schedule;
 use crate::operator::{last_segment, with_cluster_hint};
 
-/// Stops orphaned tasks of launches, deletes their functions, deregisters task definitions if requested, and prints all of it.
+/// Stops orphaned tasks of launches, deletes their functions, deregisters task definitions if
+/// requested, and prints all of it.
 pub fn run(args: &GcArgs) -> Result<u8, Error> {
     runtime()?.block_on(async {
         let client = client(args.region.clone(), args.cluster.as_deref()).await?;
@@ -22,7 +23,7 @@ pub fn run(args: &GcArgs) -> Result<u8, Error> {
         let calls = AwsCalls::new(client, dry_run.as_ref().map(DryRun::sink));
         let tasks = stop_tasks(&calls, args).await;
         if let Err(Error::Usage(_)) = tasks {
-            // The other calls would meet the same.
+            // The other calls would fail in the same way.
             return tasks;
         }
         let functions = delete_functions(&calls, args).await;
@@ -73,8 +74,8 @@ async fn stop_tasks(calls: &AwsCalls, args: &GcArgs) -> Result<u8, Error> {
     failed.map_or(Ok(0), |error| Err(error.into()))
 }
 
-/// Deletes orphaned functions. Without the permission to list them this is only a note: an operator who
-/// never ran one has none.
+/// Deletes orphaned functions. Without the permission to list them this is only a note: an operator
+/// who never launched one does not have it.
 async fn delete_functions(calls: &AwsCalls, args: &GcArgs) -> Result<u8, Error> {
     let functions = match gc::functions(calls, args.run_id.as_deref()).await {
         Ok(functions) => functions,

@@ -19,7 +19,8 @@ use crate::render;
 use crate::report::Report;
 use crate::safe_text::escape_json;
 
-/// Bytes of a snapshot file: one of 5,000 security groups with 60 rules each has 60 MB.
+/// Maximum number of bytes of a snapshot file: one of 5,000 security groups with 60 rules each has
+/// 60 MB.
 const MAX_SNAPSHOT: u64 = 256 * 1024 * 1024;
 
 /// Reads or loads the configuration, evaluates it and prints the result. Returns the exit code of

@@ -37,7 +37,8 @@ use crate::render;
 use crate::verdict::Status;
 use progress::Progress;
 
-/// Time for the configuration, which some fifty calls read, each tried again where it is throttled.
+/// Time limit for reading the configuration: about fifty calls, each of which is retried if it is
+/// throttled.
 const MAX_INSPECTION_TIME: Duration = Duration::from_mins(1);
 
 /// Launches, prints each report as it arrives and then the comparison. The exit code is that of the

@@ -1,7 +1,7 @@
 //! `-v`: what the operator's commands do, on stderr. Without it nothing is written.
 //!
-//! Events name a call, its status and its time, never a header, an argument or a body. What a service
-//! sent, such as its error code, goes through [`crate::redact`] all the same.
+//! Events name a call, its status and its time, never a header, an argument or a body. What a
+//! service sent, such as its error code, goes through [`crate::redact`] as well.
 
 use std::fmt;
 use std::io;
@@ -18,7 +18,7 @@ use crate::redact::redact;
 use crate::safe_text::write_stderr;
 
 /// Starts the log: with 1 calls and waits, with 2 more about each. Only this crate's events are
-/// written: those of libraries are not bound to hold no secret. A server also writes the errors of its
+/// written: those of libraries may contain secrets. A server also writes the errors of its
 /// protocol, such as a message that is too long and gets no answer.
 pub fn start(verbosity: u8, is_server: bool) {
     let level = match verbosity {

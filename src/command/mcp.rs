@@ -1,7 +1,8 @@
 //! `pullprobe mcp`: a Model Context Protocol server over stdio, with the commands as tools.
 //!
-//! Each call runs this program again, with `--format json`. So stdout carries nothing but the protocol,
-//! a tool answers exactly what its command prints, and what goes wrong in a call ends only that call.
+//! Each call runs this program again, with `--format json`. So stdout carries nothing but the
+//! protocol, a tool answers exactly what its command prints, and what goes wrong in a call ends
+//! only that call.
 
 mod child;
 pub(crate) mod tool;
@@ -26,11 +27,12 @@ use crate::os::Signals;
 use child::{GRACE, Stop};
 use tool::{McpTool, RefusedCall};
 
-/// Bytes of one message of the client. The largest argument is the output of `describe-tasks`, of which
-/// `explain` reads 4 MiB, escaped as a JSON string.
+/// Maximum number of bytes of one message of the client. The largest argument is the output of
+/// `describe-tasks`, of which `explain` reads 4 MiB, escaped as a JSON string.
 const MAX_MESSAGE: usize = 16 * 1024 * 1024;
 
-/// Calls that run at the same time. An agent asks for a few, and each is a process of its own.
+/// Maximum number of calls that run at the same time. An agent makes a few, and each is its own
+/// process.
 const MAX_CALLS: u32 = 8;
 
 /// What a client tells its model about all tools.
@@ -141,7 +143,8 @@ impl ServerHandler for McpServer {
         let (sender, mut lines) = mpsc::unbounded_channel();
         let (stopped, cancelled) = (self.stopped.clone(), context.ct.clone());
         let tool = call.tool;
-        // A task of its own, which goes on where the client is gone: a launch has to stop its tasks.
+        // A task of its own, which goes on where the client is gone: a launch has to stop its
+        // tasks.
         let running = tokio::spawn(async move {
             let stop = Stop {
                 stopped,

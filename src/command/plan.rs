@@ -190,8 +190,8 @@ fn rendered(flags: &PlanArgs, plan: &Plan) -> Result<String, Error> {
     Ok(text)
 }
 
-/// Bytes of a template that CloudFormation takes in a request (AWS CloudFormation user guide,
-/// "Understand CloudFormation quotas").
+/// Maximum number of bytes of a template that CloudFormation takes in a request (AWS CloudFormation
+/// user guide, "Understand CloudFormation quotas").
 #[cfg(feature = "operator")]
 const MAX_TEMPLATE_BODY: usize = 51_200;
 

@@ -40,20 +40,21 @@ pub fn run(args: &ProbeArgs) -> Result<u8, Error> {
     os::disable_core_dumps();
     raise_file_limit()?;
     let runtime = runtime()?;
-    let last_words = Box::new(|report: &str| {
+    let deliver_panic = Box::new(|report: &str| {
         let _ = print(report);
     });
-    let run = rehearse(args, None, last_words);
+    let run = run_probe(args, None, deliver_panic);
     let report = runtime.block_on(with_progress(run, args.deadline))?;
     // The report is complete, so there is no need to wait for peers that have not answered.
     runtime.shutdown_background();
     deliver(&report, of_probe(args.format), args.screen.verbose)
 }
 
-/// A run that takes less says nothing before its report.
+/// A shorter run shows nothing before its report.
 const SHORT: Duration = Duration::from_secs(2);
 
-/// Waits for a run and says that it goes on, on a terminal: a task's log has no reader who waits.
+/// Waits for a run and writes, on a terminal, that it is still running. A task's log has no reader
+/// who waits.
 pub(super) async fn with_progress<T>(run: impl Future<Output = T>, limit: Duration) -> T {
     let mut run = std::pin::pin!(run);
     if !std::io::stderr().is_terminal() {
@@ -65,7 +66,7 @@ pub(super) async fn with_progress<T>(run: impl Future<Output = T>, limit: Durati
         match tokio::time::timeout(pause, &mut run).await {
             Ok(done) => return done,
             Err(_) => note(&format!(
-                "still checking after {} s; what does not answer is given up after {} s at the latest",
+                "still checking after {} s; the probe gives up on what does not answer after {} s at the latest",
                 started.elapsed().as_secs(),
                 limit.as_secs()
             )),
@@ -74,15 +75,15 @@ pub(super) async fn with_progress<T>(run: impl Future<Output = T>, limit: Durati
     }
 }
 
-/// Delivers the report of a run that a bug ended.
-pub type LastWords = Box<dyn Fn(&str) + Send + Sync>;
+/// Delivers the report of a run that a panic ended.
+pub type PanicDelivery = Box<dyn Fn(&str) + Send + Sync>;
 
-/// Runs the probe and returns its report. If a bug ends the run, `last_words` gets the report of what
-/// was seen until then, and the process exits.
-pub(super) async fn rehearse(
+/// Runs the probe and returns its report. If a panic ends the run, `deliver_panic` gets the report
+/// of the observations so far, and the process exits.
+pub(super) async fn run_probe(
     args: &ProbeArgs,
     function: Option<FunctionContext>,
-    last_words: LastWords,
+    deliver_panic: PanicDelivery,
 ) -> Result<Report, Error> {
     let resolvers = resolvers(args)?;
     let roots = Arc::new(roots(args)?);
@@ -174,7 +175,7 @@ pub(super) async fn rehearse(
         observation_log: ObservationLog::default(),
         function,
     };
-    report_panics(&options, last_words);
+    report_panics(&options, deliver_panic);
     let mut report = Box::pin(run::run(options, interrupted()))
         .await
         .map_err(Error::Tool)?;
@@ -249,9 +250,9 @@ fn registry_names(region: &Region) -> [ReachabilityCheck; 3] {
     ]
 }
 
-/// Open files that a run may need at once: connections to every address of every target, with several
-/// source ports, and the queries of their names. A limit below it would look like a fault of the
-/// network.
+/// Open files that a run may need at once: connections to every address of every target, with
+/// several source ports, and the queries of their names. A lower limit would look like a fault of
+/// the network.
 const MIN_OPEN_FILES: u64 = 256;
 
 /// Raises the limit of open files as far as this process may. Fails if that is not enough.
@@ -293,7 +294,7 @@ pub(super) fn deliver(report: &Report, format: Format, verbose: bool) -> Result<
     });
     let code = report.verdict.exit_code;
     match printed {
-        // The verdict is known all the same, from CloudWatch Logs or from the exit code itself.
+        // The verdict is known anyway, from CloudWatch Logs or from the exit code itself.
         Err(error) if report.delivery.logs == Logs::Delivered || code != 0 => {
             note(&format!("{error}; the exit code is that of the verdict"));
             Ok(code)
@@ -303,8 +304,8 @@ pub(super) fn deliver(report: &Report, format: Format, verbose: bool) -> Result<
 }
 
 /// Makes a panic end the process with exit code 1 and a report of the observations so far, which
-/// `last_words` gets.
-pub fn report_panics(options: &RunOptions, last_words: LastWords) {
+/// `deliver_panic` gets.
+pub fn report_panics(options: &RunOptions, deliver_panic: PanicDelivery) {
     let (plan, run_id, observation_log, vault, function) = (
         options.plan.clone(),
         options.run_id.clone(),
@@ -323,7 +324,7 @@ pub fn report_panics(options: &RunOptions, last_words: LastWords) {
         write_stderr(&error);
         let function = function.as_ref();
         let report = run::after_panic(&plan, &run_id, &observation_log, &vault, error, function);
-        last_words(&report.line());
+        deliver_panic(&report.line());
         std::process::exit(1);
     }));
 }
@@ -360,8 +361,8 @@ fn parse_plan(json: &str, task: &TaskArgs) -> Result<Plan, Error> {
     })
 }
 
-/// Maximum time for reading the task definition, of the run's thirty seconds. Unanswered attempts in
-/// two Regions take no longer.
+/// Maximum time for reading the task definition, of the run's thirty seconds. Unanswered attempts
+/// in two Regions take no longer.
 const MAX_READ_TIME: Duration = Duration::from_secs(12);
 
 /// Waits for the task definition until the timeout or a signal.

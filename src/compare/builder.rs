@@ -28,19 +28,19 @@ const MAX_REPORT_BYTES: usize = 1024 * 1024;
 /// Maximum size of a line in bytes: a report, wrapped and escaped twice, stays below this.
 pub const MAX_LINE_BYTES: usize = 2 * 1024 * 1024;
 
-/// Maximum number of vantages that are compared: many times the subnets of a large organization. The
-/// tests reach a smaller one.
+/// Maximum number of vantages that are compared: many times the subnets of a large organization.
+/// The tests reach a smaller one.
 const MAX_VANTAGES: usize = if cfg!(test) { 500 } else { 150_000 };
 
-/// Bytes kept of all vantages, without the texts of their reports. It is half of what the process then
-/// needs.
+/// Maximum number of bytes kept of all vantages, without the texts of their reports: half of what
+/// the process then needs.
 const MAX_KEPT_BYTES: usize = 256 * 1024 * 1024;
 
-/// Bytes of report texts: some thousand with all of their evidence. Of further vantages one of each kind
-/// keeps its text.
+/// Maximum number of bytes of report texts: some thousand reports with all of their evidence. Of
+/// further vantages, one of each kind keeps its text.
 const MAX_TEXT_BYTES: usize = 48 * 1024 * 1024;
 
-/// Bytes of report texts when one of each kind is kept, and the kinds are many.
+/// Maximum number of bytes of report texts when one of each kind is kept, and there are many kinds.
 const MAX_TEXT_BYTES_OF_KINDS: usize = 2 * MAX_TEXT_BYTES;
 
 /// Reports, folded by vantage.
@@ -60,9 +60,9 @@ pub struct ComparisonBuilder {
 }
 
 impl ComparisonBuilder {
-    /// Adds one line or one JSON document: a report, or what a log exporter wraps around
-    /// reports. `source` names the vantage of a report that does not name its own. Returns
-    /// whether the text contained a report.
+    /// Adds one line or one JSON document: a report, or the output of a log exporter that contains
+    /// reports. `source` names the vantage of a report that does not name its own. Returns whether
+    /// the text contained a report.
     pub fn add_text(&mut self, text: &str, source: &str) -> bool {
         let text = text.trim();
         if text.is_empty() {
@@ -173,7 +173,8 @@ impl ComparisonBuilder {
         self.bound_texts(kind, &origin);
     }
 
-    /// Drops the text of a report if there are too many: of each kind that of the first vantage is kept.
+    /// Drops the text of a report if there are too many. Of each kind, the text of the first
+    /// vantage is kept.
     fn bound_texts(&mut self, kind: ReportKind, origin: &Arc<Origin>) {
         let shown = self.shown.get(&kind).cloned();
         let is_first = shown.as_ref().is_none_or(|shown| origin <= shown);
@@ -276,8 +277,8 @@ fn matrix(vantages: &[ComparedVantage<'_>], names: &Arc<VantageNames>) -> Vec<Fa
 pub struct ComparisonOutput {
     /// What is printed as JSON.
     pub comparison: Comparison,
-    /// Each vantage's latest report as it was read, in the order of the comparison's vantages, where
-    /// it is kept.
+    /// Each vantage's latest report as it was read, in the order of the comparison's vantages,
+    /// where it is kept.
     latest_reports: Vec<Option<Arc<str>>>,
     /// Each vantage's results over time, in the same order.
     timelines: Vec<Timeline>,
@@ -285,7 +286,7 @@ pub struct ComparisonOutput {
 
 impl ComparisonOutput {
     /// Returns the latest report of the vantage at this index of the comparison, if it is kept. Of
-    /// thousands of vantages that are alike it is kept for the first.
+    /// thousands of vantages that are alike, only the first keeps it.
     pub fn latest_report(&self, vantage: usize) -> Option<ReportView<'_>> {
         report_view::parse(self.latest_reports.get(vantage)?.as_ref()?).ok()
     }

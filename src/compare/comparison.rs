@@ -104,7 +104,10 @@ pub struct InputCounts {
     pub left_out: u64,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
 const fn is_zero(n: &u64) -> bool {
     *n == 0
 }
@@ -116,7 +119,8 @@ impl Comparison {
         all.filter(|vantage| vantage.status == Status::Fail)
     }
 
-    /// Writes what [`Comparison::line`] returns, piece by piece: of 100,000 vantages it has 100 MB.
+    /// Writes what [`Comparison::line`] returns, piece by piece: with 100,000 vantages it has 100
+    /// MB.
     pub fn write(&self, out: impl io::Write) -> io::Result<()> {
         let mut serializer = serde_json::Serializer::with_formatter(out, VisibleText);
         Ok(self.serialize(&mut serializer)?)
@@ -128,7 +132,7 @@ impl Comparison {
     }
 }
 
-/// Escapes the characters that act or hide, as [`escape_json`] does.
+/// Escapes control and invisible characters, as [`escape_json`] does.
 struct VisibleText;
 
 impl Formatter for VisibleText {

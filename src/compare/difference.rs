@@ -166,8 +166,8 @@ impl KnownValues<'_> {
         self.passing.contains(value) || self.warned.contains(value)
     }
 
-    /// Returns the values to compare with. Those with a warning count only if no vantage without one
-    /// knows the fact.
+    /// Returns the values to compare with. Those with a warning count only if no vantage without
+    /// one knows the fact.
     fn models(&self) -> &BTreeSet<&str> {
         if self.passing.is_empty() {
             &self.warned

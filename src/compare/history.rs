@@ -38,7 +38,7 @@ pub struct ObservedValue {
 /// The last values of each property of a vantage.
 #[derive(Debug, Clone, Default)]
 pub struct History {
-    /// Of reports that are all alike.
+    /// The properties, as long as all reports are alike.
     alike: Option<AlikeReports>,
     /// The last values, once two reports differ.
     values: BTreeMap<Arc<str>, Vec<ObservedValue>>,
@@ -229,7 +229,7 @@ fn collected(report: &ReportView<'_>) -> BTreeMap<String, BTreeSet<String>> {
     sets
 }
 
-/// Returns the kind of property that an observation has a part in, and its items.
+/// Returns the kind of property to which an observation contributes, and its items.
 fn items(observation: &ObservationView<'_>, complete: bool) -> Option<(&'static str, Vec<String>)> {
     let line = |text: &str| bounded_line(text);
     let subject = observation.subject.as_deref();

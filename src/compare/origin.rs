@@ -18,8 +18,8 @@ impl Origin {
     /// Returns the origin of a report. A label wins: `vantage` is a name of the user's choice,
     /// `subnet` the subnet's ID, which is unique in AWS. Without one, CIDR block and Availability
     /// Zone name the subnet; many VPCs use the same blocks, so cluster, account and Region
-    /// distinguish them. What changes from run to run (task, address) or may have changed (role) is not
-    /// included. `source` is the name of a report that does not tell its place.
+    /// distinguish them. What changes from run to run (task, address) or may have changed (role) is
+    /// not included. `source` is the name of a report that does not tell its place.
     pub fn of(report: &ReportView<'_>, source: &str) -> Self {
         let service = label(report, "service").map(|service| format!("service {service}"));
         if let Some(name) = label(report, "vantage").or_else(|| label(report, "subnet")) {

@@ -11,15 +11,15 @@ pub type Properties = Vec<(Arc<str>, Arc<str>)>;
 /// Bytes that may be kept before the first sweep.
 const FIRST_SWEEP: usize = 1024 * 1024;
 
-/// What is stored once.
+/// Texts, facts and properties, each stored once.
 #[derive(Debug, Clone)]
 pub struct Pool {
     texts: HashSet<Arc<str>>,
     facts: HashSet<Arc<Facts>>,
     properties: HashSet<Arc<Properties>>,
     kept: usize,
-    /// Bytes at which what no vantage uses any more is dropped: twice what was left of it before, so
-    /// that memory grows with the vantages and not with their reports.
+    /// Number of bytes at which entries that no vantage uses any more are dropped: twice what the
+    /// last sweep left, so that memory grows with the vantages and not with their reports.
     next_sweep: usize,
 }
 
@@ -99,7 +99,7 @@ fn is_used<T: ?Sized>(shared: &Arc<T>) -> bool {
     Arc::strong_count(shared) > 1
 }
 
-/// A text, its entry in the set, and its counters.
+/// Returns the bytes of a text, of its entry in the set, and of its reference counts.
 fn size_of_text(text: &str) -> usize {
     text.len() + 3 * size_of::<Arc<str>>()
 }
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_uses_is_dropped() {
+    fn unused_entries_are_dropped() {
         let mut pool = Pool::default();
         let used = pool.text("used");
         for number in 0..100_000 {

@@ -21,8 +21,8 @@ pub const SCHEMA_PREFIX: &str = "pullprobe/report/";
 /// name.
 const MAX_TEXT_CHARS: usize = 256;
 
-/// Text of a report, borrowed where it has no escapes.
-/// Characters that act or hide are shown as escapes.
+/// Text of a report, borrowed where it has no escapes. Control and invisible characters are shown
+/// as escapes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Text<'a>(pub Cow<'a, str>);
 
@@ -311,7 +311,7 @@ impl fmt::Display for ReadError {
     }
 }
 
-/// The one member that tells a report from other JSON.
+/// The member that distinguishes a report from other JSON.
 #[derive(Deserialize)]
 struct SchemaMember<'a> {
     #[serde(borrow)]

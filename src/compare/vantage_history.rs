@@ -60,7 +60,8 @@ struct ShownReport {
     started_at: Arc<str>,
 }
 
-/// What the vantages have in common that are shown together: the parts that decide their group.
+/// The parts of a report that decide the group of its vantage. Vantages of one kind are shown
+/// together.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ReportKind {
     exit_code: u8,
@@ -133,7 +134,7 @@ impl VantageHistory {
         }
     }
 
-    /// Adds a report, whatever its age. Returns `false` for a copy of one that was added before.
+    /// Adds a report of any age. Returns `false` for a copy of a report that was added before.
     pub fn add(&mut self, report: &ReportView<'_>, line: &str, pool: &mut Pool) -> bool {
         let run = ComparedRun::new(report, pool);
         let Err(place) = self.runs.binary_search_by_key(&run.key(), |(key, _)| *key) else {
@@ -164,7 +165,7 @@ impl VantageHistory {
         last_pass.is_none_or(|last_pass| last_pass.sort_key() < run.sort_key())
     }
 
-    /// Returns what the latest report has in common with those that are shown together with it.
+    /// Returns the kind of the latest report.
     pub fn kind(&self) -> ReportKind {
         ReportKind {
             exit_code: self.shown.exit_code,

@@ -42,8 +42,8 @@ pub(super) async fn respond(
     http::with_date(with_request_id(response, service, &request), state.now())
 }
 
-/// Adds a request ID, derived from the request so that runs are reproducible: S3's headers, or those
-/// of the other services.
+/// Adds a request ID, derived from the request so that runs are reproducible: S3's headers, or
+/// those of the other services.
 fn with_request_id(
     response: HttpResponse,
     service: Dependency,

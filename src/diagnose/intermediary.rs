@@ -27,13 +27,55 @@ pub(super) fn answered(ev: Evidence<'_>) -> Vec<Finding> {
         Finding::new(Cause::AnsweredByIntermediary, Possible, undecided),
         Finding::new(Cause::NamePointsElsewhere, Possible, broken),
     ];
-    let registry = candidates_of_a_registry(ev);
+    let registry = candidates_of_a_registry(ev).into_iter();
     findings
         .into_iter()
         .flatten()
         .map(|finding| with_answer(ev, finding))
         .chain(registry)
+        .chain(candidates_of_aws(ev))
         .collect()
+}
+
+/// An answer that has one mark of an AWS service, and not all, may be the service's own.
+fn candidates_of_aws(ev: Evidence<'_>) -> Vec<Finding> {
+    let marked = |failure| {
+        ev.foreign_answers().filter(move |seen| {
+            seen.dependency != Dependency::Registry
+                && seen.speaker == Some(Speaker::Unknown)
+                && seen.failure() == Some(failure)
+                && seen.answer.as_ref().is_some_and(|a| !a.code.is_empty())
+        })
+    };
+    let of_s3 = |seen: &&Observation| seen.dependency == Dependency::S3;
+    let denied = marked(Failure::Denied);
+    let login = |seen: &&Observation| seen.dependency == Dependency::EcrDkr;
+    [
+        (
+            Cause::RegistryLoginFailed,
+            marked(Failure::Unauthenticated).filter(login).collect(),
+        ),
+        (
+            Cause::S3EndpointPolicyDenies,
+            denied.clone().filter(of_s3).collect::<Vec<_>>(),
+        ),
+        (
+            Cause::LayerUnavailable,
+            denied
+                .clone()
+                .chain(marked(Failure::NotFound))
+                .filter(of_s3)
+                .collect(),
+        ),
+        (
+            Cause::PermissionDenied,
+            denied.filter(|seen| !of_s3(seen)).collect(),
+        ),
+        (Cause::Throttled, marked(Failure::Throttled).collect()),
+    ]
+    .into_iter()
+    .filter_map(|(cause, seen)| Finding::new(cause, Possible, seen))
+    .collect()
 }
 
 /// A registry outside AWS may be any software, so a bare refusal may be its own.

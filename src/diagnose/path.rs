@@ -561,11 +561,6 @@ fn cause_of_earlier_failure(seen: &Observation) -> Cause {
     }
 }
 
-/// Number of alternations of ordinary and small segments that prove that size decides. If half of
-/// all connections hang at random, six stalls and five answers come in this order once in 2,000
-/// runs.
-const PROVING_TRIES: u32 = 5;
-
 /// Ordinary segments stalled and small ones got through, in turns, on the same path at the same
 /// time. It is next to impossible that so many alternations agree by chance, so something drops
 /// large packets and the ICMP message that would report it; a few may agree by chance if servers
@@ -598,11 +593,7 @@ pub(super) fn mtu_black_hole(ev: Evidence<'_>) -> Vec<Finding> {
     let lossy = ev
         .of(Phase::Connect)
         .any(|seen| seen.passed() && (seen.elapsed_ms >= SECOND_SYN_MS || seen.tries.is_some()));
-    let confirmed = size_dependent().any(|seen| {
-        let tries = seen.tries.unwrap_or(Tries { failed: 0, of: 0 });
-        let small = seen.attempts.saturating_sub(tries.of);
-        tries.failed == tries.of && tries.of > PROVING_TRIES && small >= PROVING_TRIES
-    });
+    let confirmed = size_dependent().any(Observation::is_decided_by_size);
     let confidence = if confirmed && !opposite && !lossy {
         Confidence::Certain
     } else {
@@ -652,18 +643,21 @@ pub(super) fn service_unresponsive(ev: Evidence<'_>) -> Vec<Finding> {
         .collect()
 }
 
-/// The ECS agent allows five seconds for a whole call (docs/facts/ecs-start.md#2). An answer that
-/// takes more than three comes close to that; a body that does not end in time exceeds it. Whether
+/// An answer that takes longer comes close to the ECS agent's time limit.
+pub(super) const SLOW_MS: u64 = 3_000;
+
+/// The ECS agent allows five seconds for a whole call (docs/facts/ecs-start.md#2). An answer or a
+/// handshake that takes more than three comes close to that; a body that does not end in time
+/// exceeds it. Handshakes that only worked when repeated have their own rule. Whether
 /// the service is slow or the path loses packets is not visible, so this is not certain.
 pub(super) fn service_slow(ev: Evidence<'_>) -> Vec<Finding> {
-    const SLOW_MS: u64 = 3_000;
     let slow = ev.all().filter(|seen| {
-        seen.passed()
-            && seen.phase.is_exchange()
-            && seen
-                .answer
-                .as_ref()
-                .is_some_and(|a| a.first_byte_ms > SLOW_MS)
+        let took_ms = match &seen.answer {
+            _ if seen.phase == Phase::Handshake && seen.attempts == 1 => seen.elapsed_ms,
+            Some(answer) if seen.phase.is_exchange() => answer.first_byte_ms,
+            _ => 0,
+        };
+        seen.passed() && took_ms > SLOW_MS
     });
     let late = ev.failed(&[Failure::TooSlow]);
     [

@@ -10,6 +10,7 @@ use crate::cause::Cause;
 use crate::evidence::Evidence;
 use crate::network_location::is_public;
 use crate::observation::{Dependency, Failure, Lookup, Observation, Phase, Purpose, Scope};
+use crate::safe_text::SafeText;
 
 const NO_ANSWER: &[Failure] = &[Failure::TimedOut, Failure::Unreachable];
 const REFUSES: &[Failure] = &[Failure::ServerFailure, Failure::QueryRefused];
@@ -280,9 +281,10 @@ pub(super) fn sinkhole(ev: Evidence<'_>) -> Vec<Finding> {
         .collect()
 }
 
-/// The public address of an AWS name is silent, and the published ranges of AWS do not contain it.
-/// AWS adds ranges, so the address may still be the service's, behind a missing route or endpoint;
-/// but a record or a resolver that points the name elsewhere looks the same.
+/// The public address of an AWS name is silent, and the published ranges of AWS do not contain it,
+/// or the name is an alias of another service's name. AWS adds ranges and changes aliases, so the
+/// address may still be the service's, behind a missing route or endpoint; but a record or a
+/// resolver that points the name elsewhere looks the same.
 pub(super) fn silent_address_of_unknown_owner(ev: Evidence<'_>) -> Vec<Finding> {
     let silent = ev
         .silent_targets()
@@ -291,12 +293,40 @@ pub(super) fn silent_address_of_unknown_owner(ev: Evidence<'_>) -> Vec<Finding> 
             is_of_aws(target.dependency) || target.dependency == Dependency::EnvironmentFile
         })
         .flat_map(|target| target.silent)
-        .filter(|seen| seen.scope == Some(Scope::Public) && seen.owner.is_none());
-    let silent: Vec<_> = silent.collect();
-    Finding::new(Cause::NamePointsElsewhere, Possible, silent)
-        .map(|f| f.with_detail("AWS's published ranges do not contain its address"))
-        .into_iter()
-        .collect()
+        .filter(|seen| seen.scope == Some(Scope::Public));
+    let (strange, known): (Vec<_>, Vec<_>) = silent.partition(|seen| seen.owner.is_none());
+    let alias = |seen: &&Observation| {
+        let resolved = ev.first(seen.target(), Phase::Resolve)?;
+        resolved.lookups.iter().find_map(alias_of_another_service)
+    };
+    let detail = known.iter().find_map(alias);
+    let detail = detail.map(|alias| format!("it is an alias of {alias}"));
+    let aliased = known.into_iter().filter(|seen| alias(seen).is_some());
+    let why = "AWS's published ranges do not contain its address";
+    [
+        Finding::new(Cause::NamePointsElsewhere, Possible, strange).map(|f| f.with_detail(why)),
+        Finding::new(
+            Cause::NamePointsElsewhere,
+            Possible,
+            aliased.collect::<Vec<_>>(),
+        )
+        .map(|f| f.with_detail(&detail.unwrap_or_default())),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// Returns the name that this one is an alias of, if it is a Regional name of another AWS service
+/// or of another Region. Amazon S3 and load balancers have such names of their own.
+fn alias_of_another_service(lookup: &Lookup) -> Option<&SafeText> {
+    let alias = lookup.aliases.last()?;
+    let mut labels = alias.split('.');
+    let (service, region) = (labels.next()?, labels.next()?);
+    let is_regional = labels.eq(["amazonaws", "com"]);
+    let has = |label| lookup.name.split('.').any(|own| own == label);
+    let is_own = service.starts_with("s3") || has(service) && has(region);
+    (is_regional && !is_own).then_some(alias)
 }
 
 /// NXDOMAIN or NODATA. The names of AWS's services exist in public DNS, so a resolver or firewall

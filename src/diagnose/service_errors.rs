@@ -57,7 +57,7 @@ pub(super) fn credentials(ev: Evidence<'_>) -> Vec<Finding> {
         Finding::new(Cause::ClockSkew, Possible, clock_unknown),
         Finding::new(
             Cause::CredentialsExpired,
-            Certain,
+            unknown,
             signed(&[Failure::ExpiredToken]),
         )
         .map(and_detail(ev)),
@@ -449,7 +449,8 @@ pub(super) fn not_understood(ev: Evidence<'_>) -> Vec<Finding> {
     let unexpected = unexpected.chain(bare);
     let elsewhere = unexpected.clone().filter(|seen| seen.speaker.is_none());
     [
-        Finding::new(Cause::NamePointsElsewhere, Possible, elsewhere).map(and_detail(ev)),
+        Finding::new(Cause::NamePointsElsewhere, Possible, elsewhere.clone()).map(and_detail(ev)),
+        Finding::new(Cause::AnsweredByIntermediary, Possible, elsewhere),
         Finding::new(Cause::ServiceUnresponsive, Possible, unexpected).map(and_detail(ev)),
     ]
     .into_iter()

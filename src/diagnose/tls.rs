@@ -237,7 +237,7 @@ pub(super) fn stalled(ev: Evidence<'_>) -> Vec<Finding> {
 }
 
 /// The peer does not speak TLS, or supports none of the probe's versions and cipher suites, so it
-/// is not the service.
+/// is not the service: another host has the address, or a device on the path answers in its place.
 pub(super) fn not_the_service(ev: Evidence<'_>) -> Vec<Finding> {
     let strange = ev.of(Phase::Handshake).filter(|seen| {
         matches!(
@@ -249,6 +249,11 @@ pub(super) fn not_the_service(ev: Evidence<'_>) -> Vec<Finding> {
         Finding::new(
             Cause::NamePointsElsewhere,
             Confidence::Likely,
+            strange.clone(),
+        ),
+        Finding::new(
+            Cause::AnsweredByIntermediary,
+            Confidence::Possible,
             strange.clone(),
         ),
         Finding::new(Cause::TlsIntercepted, Confidence::Possible, strange),

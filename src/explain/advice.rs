@@ -12,8 +12,9 @@ use crate::diagnose::policy_statement;
 use crate::observation::{Dependency, PolicyKind};
 use crate::safe_text::SafeText;
 
-/// How the sessions of roles begin that no task has: AWS `CodeBuild`, the AWS CLI and the AWS SDK for
-/// Python, GitHub's action for credentials, and Amazon `SageMaker`. That of a task is its ID.
+/// Beginnings of the session names of callers other than tasks: AWS `CodeBuild`, the AWS CLI and
+/// the AWS SDK for Python, GitHub's action for credentials, and Amazon `SageMaker`. The session
+/// name of a task is its ID.
 const OTHER_SESSIONS: [&str; 4] = [
     "AWSCodeBuild-",
     "botocore-session-",
@@ -27,6 +28,15 @@ pub fn summary(message: &ParsedMessage, cause: Cause) -> Option<&'static str> {
         (Sign::NotPlaced(refusal), _) => Some(refusal.summary()),
         (Sign::DirectoryMissing, _) => {
             Some("The file system responds, but does not contain the directory that is mounted.")
+        }
+        (_, Cause::S3GatewayMissing) if message.step == Step::EnvironmentFile => {
+            Some("The subnet has no route to Amazon S3, which stores the environment file.")
+        }
+        (Sign::NotTls, Cause::NamePointsElsewhere) if message.is_own_server() => {
+            Some("The server speaks HTTP without TLS, or is not the one that is meant.")
+        }
+        (Sign::Denied, Cause::IdentityPolicyMissingAction) if is_of_user(message) => {
+            Some("No identity-based policy of the IAM user allows this action.")
         }
         (Sign::WrongDigest, Cause::LayerUnavailable) => {
             Some("The content that the registry returns does not match the requested digest.")
@@ -47,6 +57,23 @@ pub fn remedy(message: &ParsedMessage, cause: Cause) -> Option<String> {
             Some(format!(
                 "Build the image with `docker buildx build --platform {platform}`, or set \
                  runtimePlatform in the task definition to the image's platform."
+            ))
+        }
+        (
+            sign,
+            Cause::NoEgressRoute
+            | Cause::TaskSecurityGroupEgress
+            | Cause::ConnectionRefused
+            | Cause::NamePointsElsewhere
+            | Cause::TlsIntercepted
+            | Cause::RegistryRateLimited,
+        ) => outside_aws(message, sign, cause),
+        (_, Cause::RoleNotAssumable) => role_not_assumable(message).map(str::to_owned),
+        (Sign::Denied, Cause::PermissionDenied) if action != "logs:createloggroup" => {
+            let caller = other_caller(message)?;
+            Some(format!(
+                "Allow the action and resource that the message names in a policy of {caller}, \
+                 unless CloudTrail shows that another policy denies them."
             ))
         }
         (_, Cause::NoCredentials) => Some(
@@ -103,6 +130,84 @@ pub fn remedy(message: &ParsedMessage, cause: Cause) -> Option<String> {
     }
 }
 
+/// Returns what to change on the way to a registry or log collector outside AWS, which has no VPC
+/// endpoint.
+fn outside_aws(message: &ParsedMessage, sign: Sign, cause: Cause) -> Option<String> {
+    let dependency = message.dependency?;
+    let is_collector = matches!(dependency, Dependency::Splunk | Dependency::LogRouter);
+    let is_registry = dependency == Dependency::Registry;
+    let remedy = match cause {
+        Cause::NoEgressRoute if is_registry => {
+            "Add a default route to a NAT gateway to the subnet's route table, or copy the image \
+             to Amazon ECR, to which endpoints lead."
+        }
+        Cause::NoEgressRoute if is_collector => {
+            "Add a default route to a NAT gateway to the subnet's route table, or use a log \
+             collector in the VPC."
+        }
+        Cause::TaskSecurityGroupEgress if message.text.dense.contains("proxyconnect") => {
+            "Allow outbound traffic to the proxy's address and port, or correct the proxy in the \
+             configuration of Docker and the ECS agent."
+        }
+        Cause::TaskSecurityGroupEgress if is_registry => {
+            "Allow outbound TCP 443 to the registry in the task's security group."
+        }
+        Cause::TaskSecurityGroupEgress if is_collector => {
+            "Allow outbound traffic to the log collector's port in the task's security group."
+        }
+        Cause::ConnectionRefused if is_collector => {
+            "Start the log collector before the task's containers, and check its address and port \
+             in logConfiguration."
+        }
+        Cause::NamePointsElsewhere if sign == Sign::NotTls && message.is_own_server() => {
+            "Put a certificate of a public certificate authority on the server, because ECS pulls \
+             over HTTPS, or correct the host name and port in the task definition."
+        }
+        Cause::TlsIntercepted if is_registry => {
+            "Exempt the registry's host names from TLS inspection, or route this traffic around \
+             the inspecting device."
+        }
+        Cause::RegistryRateLimited if message.is_of_ecr_public() => {
+            "Pull through an ECR pull-through cache, or copy the image to a repository of your own."
+        }
+        _ => return None,
+    };
+    Some(remedy.to_owned())
+}
+
+/// Returns what to change where the role is not one of a task.
+fn role_not_assumable(message: &ParsedMessage) -> Option<&'static str> {
+    let dense = &message.text.dense;
+    if dense.contains("role/aws-service-role/") {
+        Some(
+            "Name another role in the task definition: only ECS itself can assume a service-linked \
+             role, and its trust policy cannot be changed.",
+        )
+    } else if dense.contains("infrastructurerole") {
+        Some(
+            "Let ecs.amazonaws.com assume the infrastructure role in its trust policy, and allow \
+             the launching principal iam:PassRole on it.",
+        )
+    } else if dense.contains("authenticationconfiguration") {
+        Some(
+            "Let build.apprunner.amazonaws.com assume the access role in its trust policy, and \
+             attach AWSAppRunnerServicePolicyForECRAccess to it.",
+        )
+    } else {
+        None
+    }
+}
+
+/// Whether the caller of the denied request is an IAM user.
+fn is_of_user(message: &ParsedMessage) -> bool {
+    message
+        .fields
+        .denial
+        .as_ref()
+        .and_then(|denial| denial.principal.as_deref())
+        .is_some_and(|principal| principal.contains(":user/"))
+}
+
 /// Returns the policy statement that allows the denied request; none where a policy denies it
 /// explicitly, or where the message does not name the action.
 pub fn fix(message: &ParsedMessage, cause: Cause) -> Vec<String> {
@@ -129,6 +234,36 @@ pub fn fix(message: &ParsedMessage, cause: Cause) -> Vec<String> {
     }
 }
 
+/// How the sessions of the infrastructure role are named, in which ECS itself sends requests
+/// (Amazon ECS developer guide, "infrastructure IAM role").
+const INFRASTRUCTURE_SESSIONS: [&str; 4] = [
+    "ManagedInstances",
+    "ECSTaskVolumesForEBS",
+    "ECSServiceConnectForTLS",
+    "ECSNetworkingWithVPCLattice",
+];
+
+fn is_of_infrastructure(principal: &str) -> bool {
+    INFRASTRUCTURE_SESSIONS
+        .iter()
+        .any(|session| principal.contains(session))
+}
+
+/// Whether the denied request was not sent from the task's subnet: ECS itself, a person or a
+/// pipeline sent it.
+pub fn is_sent_elsewhere(message: &ParsedMessage) -> bool {
+    let action = message.fields.denied_action().unwrap_or_default();
+    let principal = message
+        .fields
+        .denial
+        .as_ref()
+        .and_then(|denial| denial.principal.as_deref());
+    principal.is_some_and(is_of_infrastructure)
+        || ["iam:", "ec2:", "ecs:"]
+            .iter()
+            .any(|service| action.starts_with(service))
+}
+
 /// Returns the caller of a denied request if it is not the task execution role.
 fn other_caller(message: &ParsedMessage) -> Option<String> {
     let denial = message.fields.denial.as_ref()?;
@@ -139,7 +274,7 @@ fn other_caller(message: &ParsedMessage) -> Option<String> {
         .ok()
         .and_then(|arn| arn.role_name().map(|role| format!(" {role}")))
         .unwrap_or_default();
-    if message.step == Step::NetworkInterface || principal.contains("ManagedInstances") {
+    if message.step == Step::NetworkInterface || is_of_infrastructure(&principal) {
         return Some(format!("the ECS infrastructure role{named}"));
     }
     let arn = principal.parse::<Arn>().ok();

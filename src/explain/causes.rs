@@ -56,13 +56,14 @@ pub fn findings(message: &ParsedMessage) -> Vec<Finding<String>> {
 fn causes_of_sign(message: &ParsedMessage, sign: Sign) -> Vec<(Cause, Confidence)> {
     let is_layer = message.step == Step::ImageLayer;
     let is_registry = message.dependency == Some(Dependency::Registry);
+    let is_ecr = message.dependency == Some(Dependency::EcrDkr);
     match sign {
         Sign::TimedOut
         | Sign::HelperKilled
         | Sign::NoResponse
         | Sign::ConnectionIssue
         | Sign::RetriesExhausted => no_response(message),
-        // AWS names a missing route. A disk that is full also ends the pull like this.
+        // AWS names a missing route. A full disk also ends the pull like this.
         Sign::Canceled => [no_response(message), possible(&[Cause::DiskFull])].concat(),
         // A router or firewall that rejects packets looks the same to Go as an address without a
         // host, and as an address whose IP version the task does not have.
@@ -85,6 +86,10 @@ fn causes_of_sign(message: &ParsedMessage, sign: Sign) -> Vec<(Cause, Confidence
             Cause::NoEgressRoute,
         ]),
         Sign::ServiceFailure => vec![(Cause::ServiceUnresponsive, Likely)],
+        // Nothing of the network is on the way to the host's own address.
+        Sign::ConnectionRefused if message.peer().is_some_and(|peer| peer.is_loopback()) => {
+            vec![(Cause::ConnectionRefused, Likely)]
+        }
         Sign::ConnectionRefused => vec![
             (Cause::ConnectionRefused, Likely),
             (Cause::NamePointsElsewhere, Possible),
@@ -103,6 +108,11 @@ fn causes_of_sign(message: &ParsedMessage, sign: Sign) -> Vec<(Cause, Confidence
         Sign::ResolverSilent => vec![
             (Cause::ResolverUnreachable, Likely),
             (Cause::NetworkAcl, Possible),
+        ],
+        // A private registry or log collector often has a certificate of a private authority.
+        Sign::UnknownIssuer if message.is_own_server() => vec![
+            (Cause::TlsUntrusted, Likely),
+            (Cause::TlsIntercepted, Possible),
         ],
         Sign::UnknownIssuer => vec![
             (Cause::TlsIntercepted, Likely),
@@ -149,10 +159,21 @@ fn causes_of_sign(message: &ParsedMessage, sign: Sign) -> Vec<(Cause, Confidence
         Sign::LoginFailed if message.is_of_ecr_public() => {
             possible(&[Cause::RegistryLoginFailed, Cause::RepositoryNotFound])
         }
+        // Some registries answer this for a repository that does not exist, too.
+        Sign::LoginFailed if is_registry && message.text.dense.contains("/manifests/") => vec![
+            (Cause::RegistryLoginFailed, Likely),
+            (Cause::RepositoryNotFound, Possible),
+        ],
         Sign::LoginFailed => vec![(Cause::RegistryLoginFailed, Certain)],
         Sign::RegistryDenied if is_registry => {
             possible(&[Cause::RegistryLoginFailed, Cause::RepositoryNotFound])
         }
+        // The agent logs in to Amazon ECR by itself.
+        Sign::RegistryDenied | Sign::MissingOrPrivate if is_ecr => possible(&[
+            Cause::RepositoryNotFound,
+            Cause::PermissionDenied,
+            Cause::ResourcePolicyDenies,
+        ]),
         Sign::RegistryDenied => possible(&[
             Cause::RegistryLoginFailed,
             Cause::PermissionDenied,
@@ -165,12 +186,13 @@ fn causes_of_sign(message: &ParsedMessage, sign: Sign) -> Vec<(Cause, Confidence
             ]
         }
         Sign::RepositoryMissing => vec![(Cause::RepositoryNotFound, Certain)],
-        // Amazon ECR tells the two apart. The distribution registry calls both an unknown manifest.
-        Sign::ManifestMissing if is_registry => vec![
+        // Amazon ECR distinguishes the two. The distribution registry calls both an unknown
+        // manifest.
+        Sign::ManifestMissing if is_ecr => vec![(Cause::ImageNotFound, Certain)],
+        Sign::ManifestMissing => vec![
             (Cause::ImageNotFound, Likely),
             (Cause::RepositoryNotFound, Possible),
         ],
-        Sign::ManifestMissing => vec![(Cause::ImageNotFound, Certain)],
         Sign::DigestRefused if is_registry => vec![
             (Cause::ImageNotFound, Likely),
             (Cause::RegistryLoginFailed, Possible),
@@ -268,11 +290,12 @@ fn no_response(message: &ParsedMessage) -> Vec<(Cause, Confidence)> {
     };
     let scope = message.scope();
     possible(match (message.dependency, scope) {
-        (Some(Dependency::Registry), Some(Scope::Private | Scope::SameSubnet)) => {
-            &[TaskSecurityGroupEgress, NetworkAcl, NamePointsElsewhere]
-        }
-        // No VPC endpoint leads to a registry outside Amazon ECR.
-        (Some(Dependency::Registry), _) => &[
+        (
+            Some(Dependency::Registry | Dependency::Splunk | Dependency::LogRouter),
+            Some(Scope::Private | Scope::SameSubnet),
+        ) => &[TaskSecurityGroupEgress, NetworkAcl, NamePointsElsewhere],
+        // No VPC endpoint leads to a registry outside Amazon ECR, or to a log collector.
+        (Some(Dependency::Registry | Dependency::Splunk | Dependency::LogRouter), _) => &[
             NoEgressRoute,
             PublicIpMissing,
             TaskSecurityGroupEgress,
@@ -329,6 +352,7 @@ fn no_such_name(message: &ParsedMessage) -> Vec<(Cause, Confidence)> {
         Some(Dependency::Registry) => {
             possible(&[Cause::NameNotFound, Cause::InvalidImageReference])
         }
+        Some(Dependency::Splunk | Dependency::LogRouter) => possible(&[Cause::NameNotFound]),
         _ => possible(&[Cause::NameNotFound, Cause::PrivateZoneShadowsName]),
     }
 }
@@ -374,12 +398,17 @@ fn denied(message: &ParsedMessage) -> Vec<(Cause, Confidence)> {
     if !advice::is_policy_of_aws(message) {
         return possible(&[Cause::RegistryLoginFailed, Cause::RepositoryNotFound]);
     }
-    let mut causes = vec![(Cause::PermissionDenied, Likely)];
-    causes.extend(possible(&[
-        Cause::IdentityPolicyMissingAction,
-        Cause::EndpointPolicyDenies,
-    ]));
-    if !action.ends_with(":getauthorizationtoken") && message.step != Step::LogDriver {
+    let mut causes = vec![
+        (Cause::PermissionDenied, Likely),
+        (Cause::IdentityPolicyMissingAction, Possible),
+    ];
+    if advice::is_sent_elsewhere(message) {
+        return causes;
+    }
+    causes.push((Cause::EndpointPolicyDenies, Possible));
+    let has_resource = !action.ends_with(":getauthorizationtoken")
+        && !matches!(message.step, Step::RegistryAuth | Step::LogDriver);
+    if has_resource {
         causes.push((Cause::ResourcePolicyDenies, Possible));
     }
     causes

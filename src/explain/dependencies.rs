@@ -92,7 +92,8 @@ const PUBLIC_REGISTRIES: [&str; 9] = [
     "registry.gitlab.com",
 ];
 
-fn is_public_registry(host: &str) -> bool {
+/// Whether the host is one of a widely used public registry, whose certificate every puller trusts.
+pub fn is_public_registry(host: &str) -> bool {
     PUBLIC_REGISTRIES
         .iter()
         .any(|registry| host.ends_with(registry))

@@ -22,7 +22,7 @@ pub struct Prediction {
     pub text: String,
 }
 
-/// What stands in a text for a name or an ID that is not known.
+/// Gaps in a text where a name or an ID is not known.
 const GAPS: [&str; 9] = [
     "RequestID: ,",
     "00000000-0000",
@@ -263,7 +263,7 @@ fn service_error(seen: &Observation, failure: Failure) -> Option<String> {
         Failure::WrongForm if code == "JsonKeyMissing" => {
             Some("retrieved secret from Secrets Manager did not contain json key".into())
         }
-        // ECS's text is not known: its agent ends.
+        // ECS's text is not known: its agent exits.
         Failure::WrongForm if code == "SecretBinary" || seen.phase == Phase::Manifest => None,
         Failure::WrongForm => Some("trying to retrieve secret with value resulted in error: invalid character".into()),
         Failure::WrongPlatform => Some("image Manifest does not contain descriptor matching platform".into()),

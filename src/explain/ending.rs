@@ -16,12 +16,15 @@ pub enum Ending {
 
 /// Phrases in the form of [`NormalizedText::dense`](super::normalize::NormalizedText). ECS checks
 /// the health only of containers that run, and counts exits and memory only of those.
-const PHRASES: [(&str, Ending); 24] = [
+const PHRASES: [(&str, Ending); 26] = [
     ("circuitbreaker", Ending::Deployment),
     ("tasksfailedtostart", Ending::Deployment),
     ("unabletoconsistentlystarttasks", Ending::Deployment),
     ("service_task_start_impaired", Ending::Deployment),
     ("service_deployment_failed", Ending::Deployment),
+    // Terraform, and `aws ecs wait services-stable`.
+    ("tfstable", Ending::Deployment),
+    ("waiterservicesstablefailed", Ending::Deployment),
     ("taskfailedelbhealthchecks", Ending::AfterStart),
     ("failedcontainerhealthchecks", Ending::AfterStart),
     ("failedelbhealthchecks", Ending::AfterStart),

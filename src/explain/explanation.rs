@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+use super::stated::StatedReason;
 use super::step::Step;
 use crate::cause::Family;
 use crate::diagnose::Finding;
@@ -39,6 +40,9 @@ pub struct Explanation {
     /// Whether the text says that the task had started, so that no step of its start failed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub had_started: bool,
+    /// Reason that the text states, if no cause has a code for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stated: Option<StatedReason>,
     /// Step of the task's start that failed.
     pub step: Step,
     /// Family of the failure in the message; it decides the exit code. A cause in `findings` may

@@ -19,6 +19,7 @@ use winnow::error::EmptyError as Fail;
 use winnow::token::{any, one_of, take_until, take_while};
 
 use super::normalize::NormalizedText;
+use crate::arn::Arn;
 use crate::aws::denial;
 use crate::observation::Denial;
 use crate::reference::{Reference, is_host};
@@ -100,6 +101,28 @@ impl Fields {
         Some(action.to_ascii_lowercase())
     }
 
+    /// Returns the name of the cluster that an ARN of Amazon ECS has.
+    pub fn cluster(&self) -> Option<String> {
+        self.ecs_arns()
+            .filter_map(|arn| arn.cluster_name().map(str::to_owned))
+            .find(|name| is_name(name))
+    }
+
+    /// Returns the name of the service that an ARN of Amazon ECS has.
+    fn service_of_arn(&self) -> Option<String> {
+        self.ecs_arns()
+            .find(|arn| arn.resource_type() == Some("service"))
+            .map(|arn| arn.name().to_owned())
+            .filter(|name| is_name(name))
+    }
+
+    fn ecs_arns(&self) -> impl Iterator<Item = Arn> {
+        self.arns
+            .iter()
+            .filter_map(|arn| arn.parse::<Arn>().ok())
+            .filter(|arn| arn.service == "ecs")
+    }
+
     /// Returns the first ARN of a service. Not parsed as [`crate::arn::Arn`]: a message may be cut
     /// within it.
     pub fn arn_of(&self, service: &str) -> Option<&str> {
@@ -114,6 +137,13 @@ impl Fields {
 pub fn parse(text: &NormalizedText) -> Fields {
     let dense = text.dense.as_str();
     let names = Names::find(&text.text);
+    let dial = first(dense, "dialtcp", address);
+    let remote_address = || {
+        ["readtcp", "writetcp"]
+            .iter()
+            .find_map(|call| first(dense, call, remote_address))
+    };
+    let dial = dial.or_else(remote_address);
     let lookup = first(dense, "lookup", lookup);
     let host = match &lookup {
         Some(lookup) => Some(Field {
@@ -121,17 +151,12 @@ pub fn parse(text: &NormalizedText) -> Fields {
             from: lookup.from,
             to: lookup.to,
         }),
-        None => url(dense),
+        None => url(dense, dial.as_ref().map(|dial| dial.from))
+            .or_else(|| field_of(dense, names.ecr_host.as_deref()?)),
     };
     let is_host_of_image = host.is_none();
     let host = host.or_else(|| image_host(dense, names.image.as_deref()?));
-    let dial = first(dense, "dialtcp", address);
-    let remote_address = || {
-        ["readtcp", "writetcp"]
-            .iter()
-            .find_map(|call| first(dense, call, remote_address))
-    };
-    Fields {
+    let mut fields = Fields {
         service: first(dense, "(service", service)
             .map(|name| text.quote(name.to - name.value, name.to).to_owned())
             .or_else(|| service_of_sentence(&text.text)),
@@ -143,7 +168,7 @@ pub fn parse(text: &NormalizedText) -> Fields {
             uncut(dec_uint).verify(|n| *n == 0 || (100..600).contains(n)),
         ),
         request_id: first(dense, "requestid:", request_id),
-        dial: dial.or_else(remote_address),
+        dial,
         lookup,
         host,
         is_host_of_image,
@@ -155,7 +180,9 @@ pub fn parse(text: &NormalizedText) -> Fields {
             .any(|marker| dense.contains(marker))
             .then(|| denial::parse(&text.text))
             .flatten(),
-    }
+    };
+    fields.service = fields.service.take().or_else(|| fields.service_of_arn());
+    fields
 }
 
 /// Returns the first value that `parser` reads directly after `phrase`. The field's range includes
@@ -205,16 +232,14 @@ fn service_of_sentence(text: &str) -> Option<String> {
     let mut words = text.split(' ').peekable();
     while let Some(word) = words.next() {
         let is_service = word
-            .trim_start_matches(['(', '"', '\'', '[', '`'])
+            .trim_start_matches(['(', '"', '\'', '[', '`', '*', '_'])
             .eq_ignore_ascii_case("service");
         let Some(name) = words.peek().filter(|_| is_service) else {
             continue;
         };
-        let name = name.trim_matches(['[', ']', '(', ')', '"', '\'', '`', ',', ':']);
-        let is_name = !name.is_empty()
-            && name
-                .chars()
-                .all(|c| c.is_ascii_alphanumeric() || "-_".contains(c));
+        // Markdown writes a link as `[name](address)`.
+        let name = name.split("](").next().unwrap_or_default();
+        let name = name.trim_matches(['[', ']', '(', ')', '"', '\'', '`', ',', ':', '*']);
         let mut rest = words.clone().skip(1);
         let after = [
             rest.next().unwrap_or_default(),
@@ -223,11 +248,19 @@ fn service_of_sentence(text: &str) -> Option<String> {
         let is_event = AFTER_SERVICE
             .iter()
             .any(|[first, second]| after[0] == *first && after[1].starts_with(second));
-        if is_name && is_event {
+        if is_name(name) && is_event {
             return Some(name.to_owned());
         }
     }
     None
+}
+
+/// Whether a text is a name of Amazon ECS (API reference, `CreateService`).
+fn is_name(text: &str) -> bool {
+    !text.is_empty()
+        && text
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "-_".contains(c))
 }
 
 /// Returns the name of the container within whose braces the first error name is.
@@ -263,6 +296,11 @@ fn container(text: &str) -> Option<String> {
     (is_within && !name.is_empty() && name.len() <= MAX_NAME_LEN).then(|| name.to_owned())
 }
 
+/// Whether the address is link-local or loopback: no packet to it leaves the host.
+pub fn is_of_host(address: IpAddr) -> bool {
+    address.is_loopback() || is_link_local(address)
+}
+
 /// Whether the address is link-local: the task metadata endpoint, the credentials endpoint of the
 /// ECS agent or the instance metadata service. No name resolves to it.
 pub fn is_link_local(address: IpAddr) -> bool {
@@ -293,7 +331,18 @@ fn remote_address(input: &mut &str) -> Result<IpAddr, Fail> {
 /// Reads `HOST on RESOLVER:53:`. Without spaces the resolver's address follows the name directly:
 /// `….comon10.0.0.2:53:`.
 fn lookup(input: &mut &str) -> Result<DnsLookup, Fail> {
-    let name = terminated(take_while(1.., is_host_char), peek(':')).parse_next(input)?;
+    let name =
+        terminated(take_while(1.., is_host_char), peek(one_of([':', '[']))).parse_next(input)?;
+    if input.starts_with('[') {
+        let resolver = address.parse_next(input)?;
+        return match name.strip_suffix("on") {
+            Some(host) if host.contains('.') => Ok(DnsLookup {
+                host: host.to_owned(),
+                resolver: Some(resolver),
+            }),
+            _ => fail.parse_next(input),
+        };
+    }
     let on = name
         .rmatch_indices("on")
         .find_map(|(cut, on)| Some((&name[..cut], name[cut + on.len()..].parse().ok()?)));
@@ -314,9 +363,8 @@ fn is_host_char(c: char) -> bool {
 }
 
 /// Hosts of URLs that are documentation or support links, not the host of the request.
-const LINK_HOSTS: [&str; 10] = [
+const LINK_HOSTS: [&str; 9] = [
     "docs.aws.",
-    "console.aws.",
     "aws.amazon.com",
     "www.",
     "go.microsoft.",
@@ -327,17 +375,30 @@ const LINK_HOSTS: [&str; 10] = [
     "support.",
 ];
 
-/// Reads the first URL of a request, from its scheme to the end of its host.
-fn url(dense: &str) -> Option<Field<String>> {
-    let host = uncut(take_while(1..=MAX_HOST_LEN, is_host_char)).verify(|host: &str| {
-        host.contains('.') && !LINK_HOSTS.iter().any(|site| host.starts_with(site))
+/// Reads the URL of the request, from its scheme to the end of its host: the first one or, as Go
+/// nests errors, the last one before the failed connection, at `dial`.
+fn url(dense: &str, dial: Option<usize>) -> Option<Field<String>> {
+    let mut urls = dense.match_indices("://").filter_map(|(from, mark)| {
+        let mut rest = dense.get(from + mark.len()..)?;
+        let mut host = uncut(take_while(1..=MAX_HOST_LEN, is_host_char));
+        let host: &str = host.parse_next(&mut rest).ok()?;
+        // Agents and people put dots for what they leave out.
+        let host = host.split("..").next().unwrap_or_default();
+        let is_link = LINK_HOSTS.iter().any(|site| host.starts_with(site))
+            // The console has a host in each Region.
+            || host.contains("console.aws.");
+        let scheme = ["https", "http"]
+            .into_iter()
+            .find(|scheme| dense[..from].ends_with(scheme));
+        (host.contains('.') && !is_link).then(|| Field {
+            value: host.to_owned(),
+            from: from - scheme.map_or(0, str::len),
+            to: from + mark.len() + host.len(),
+        })
     });
-    let mut url = first(dense, "://", host.map(str::to_owned))?;
-    let scheme = ["https", "http"]
-        .into_iter()
-        .find(|scheme| dense[..url.from].ends_with(scheme));
-    url.from -= scheme.map_or(0, str::len);
-    Some(url)
+    let first = urls.next()?;
+    let last = dial.and_then(|dial| urls.take_while(|url| url.from < dial).last());
+    Some(last.unwrap_or(first))
 }
 
 fn image_host(dense: &str, image: &str) -> Option<Field<String>> {
@@ -346,12 +407,15 @@ fn image_host(dense: &str, image: &str) -> Option<Field<String>> {
     if !is_host(&host) {
         return None;
     }
-    let host = host.split(':').next().unwrap_or_default().to_owned();
-    let from = dense.find(&host)?;
+    field_of(dense, host.split(':').next().unwrap_or_default())
+}
+
+fn field_of(dense: &str, value: &str) -> Option<Field<String>> {
+    let from = dense.find(value)?;
     Some(Field {
         from,
-        to: from + host.len(),
-        value: host,
+        to: from + value.len(),
+        value: value.to_owned(),
     })
 }
 
@@ -375,6 +439,8 @@ const MAX_ARNS: usize = 8;
 #[derive(Debug, Default)]
 struct Names {
     image: Option<String>,
+    /// API host of Amazon ECR that a sentence gives without a URL.
+    ecr_host: Option<String>,
     arns: Vec<String>,
 }
 
@@ -417,6 +483,13 @@ impl Names {
                     image_of_error = Some(bare.to_owned());
                 }
                 names.image.get_or_insert_with(|| bare.to_owned());
+            }
+            let is_ecr_host = ["api.ecr.", "ecr."]
+                .iter()
+                .any(|name| bare.starts_with(name))
+                && bare.ends_with(".amazonaws.com");
+            if is_ecr_host {
+                names.ecr_host.get_or_insert_with(|| bare.to_owned());
             }
             if bare.starts_with("arn:aws") && names.arns.len() < MAX_ARNS {
                 names.arns.push(bare.to_owned());

@@ -13,7 +13,7 @@ use super::step::Step;
 
 /// Weight of a wrapper that only one step has.
 pub(super) const ONLY: u8 = 9;
-/// Weight of the part of a wrapper that tells its steps apart.
+/// Weight of the part of a wrapper that distinguishes its steps.
 pub(super) const PART: u8 = 8;
 /// Weight of an operation or resource that only one step requests; hosts and IAM actions weigh
 /// nearly as much.
@@ -153,6 +153,9 @@ const PHRASES: &[Phrase] = &[
     both("execution credentials, but the credentials are empty", Step::AssumeRole, ONLY, Sign::RoleNotAssumable),
     both("ecr credentials: not found", Step::AssumeRole, ONLY, Sign::RoleNotAssumable),
     both("registry credentials: not found", Step::AssumeRole, ONLY, Sign::RoleNotAssumable),
+    both("unable to assume the configured", Step::AssumeRole, ONLY, Sign::RoleNotAssumable),
+    // AWS App Runner's access role, with which its build service pulls.
+    both("invalid access role in AuthenticationConfiguration", Step::AssumeRole, ONLY, Sign::RoleNotAssumable),
     both("no role trust policy allows", Step::AssumeRole, ONLY, Sign::RoleNotAssumable),
     both("deny in the role trust policy", Step::AssumeRole, ONLY, Sign::RoleNotAssumable),
     // 1. Capacity, network interface and its IP address.
@@ -255,6 +258,7 @@ const PHRASES: &[Phrase] = &[
     both("invalid parameters:", Step::Secrets, MOSTLY, Sign::ParameterMissing),
     both("ParameterNotFound", Step::Secrets, OPERATION, Sign::ParameterMissing),
     both("invalid ARN format for the AWS Secrets", Step::Secrets, PART, Sign::InvalidValueFrom),
+    both("unexpected ARN format", Step::Secrets, PART, Sign::InvalidValueFrom),
     both("find a secretsmanager secretID", Step::Secrets, PART, Sign::InvalidValueFrom),
     both("access to KMS is not allowed", Step::Secrets, MOSTLY, Sign::Denied),
     both("ciphertext refers to", Step::Secrets, MOSTLY, Sign::Denied),
@@ -327,7 +331,12 @@ const PHRASES: &[Phrase] = &[
     both("manifest unknown", Step::ImageManifest, MOSTLY, Sign::ManifestMissing),
     both("MANIFEST_UNKNOWN", Step::ImageManifest, MOSTLY, Sign::ManifestMissing),
     both("requested image not found", Step::ImageManifest, MOSTLY, Sign::ManifestMissing),
-    both("ImageNotFound", Step::ImageManifest, MOSTLY, Sign::ManifestMissing),
+    both("ImageNotFoundException", Step::ImageManifest, MOSTLY, Sign::ManifestMissing),
+    both("ECR image doesn't exist", Step::ImageManifest, ONLY, Sign::ManifestMissing),
+    // People write this as well, as a heading.
+    both("image not found", Step::ImageManifest, MOSTLY, Sign::NotFound),
+    // Docker until 2017.
+    both("not found in repository", Step::ImageManifest, NAME, Sign::NotFound),
     both("descriptor matching platform", Step::ImageManifest, ONLY, Sign::WrongPlatform),
     both("no matching manifest for", Step::ImageManifest, ONLY, Sign::WrongPlatform),
     both("no match for platform", Step::ImageManifest, ONLY, Sign::WrongPlatform),
@@ -368,6 +377,7 @@ const PHRASES: &[Phrase] = &[
     both("unexpected commit digest", Step::ImageLayer, PART, Sign::CorruptLayer),
     at("failed to register layer", Step::ImageLayer, PART),
     shows("no space left on device", Sign::DiskFull),
+    shows("free data blocks which is less than", Sign::DiskFull),
     at("GetImageBlob", Step::ImageLayer, MOSTLY),
     // Steps whose place in the order is not known.
     at("download env file", Step::EnvironmentFile, ONLY),
@@ -383,6 +393,8 @@ const PHRASES: &[Phrase] = &[
     both("failed to resolve \"fs-", Step::FileSystem, ONLY, Sign::MountFailed),
     both("mount target for this file system", Step::FileSystem, MOSTLY, Sign::MountFailed),
     both("mount target ip address", Step::FileSystem, MOSTLY, Sign::MountFailed),
+    at("mounting volume failed", Step::FileSystem, ONLY),
+    both("mount.nfs4: failed to resolve", Step::FileSystem, ONLY, Sign::MountFailed),
     both("mount attempt", Step::FileSystem, MOSTLY, Sign::MountFailed),
     both("mount.nfs4: connection timed out", Step::FileSystem, ONLY, Sign::MountFailed),
     both("mount system call failed", Step::FileSystem, ONLY, Sign::MountFailed),
@@ -391,6 +403,7 @@ const PHRASES: &[Phrase] = &[
     // 7. The container itself.
     at("CannotStartContainerError", Step::ContainerStart, NAME + 1),
     at("CannotCreateContainerError", Step::ContainerStart, NAME + 1),
+    at("unable to create new container", Step::ContainerStart, ONLY),
     at("ContainerRuntimeError", Step::ContainerStart, NAME + 1),
     at("ContainerRuntimeTimeoutError", Step::ContainerStart, NAME + 1),
     at("CannotInspectContainerError", Step::ContainerStart, NAME + 1),

@@ -4,6 +4,7 @@ use super::ending::Ending;
 use super::explanation::{Explanation, MessageContext};
 use super::parsed::ParsedMessage;
 use super::sign::Sign;
+use super::stated::Look;
 use super::step::Step;
 use crate::arn::Arn;
 use crate::cause::{Cause, Family};
@@ -17,16 +18,18 @@ pub fn commands(
     message: &ParsedMessage,
     context: &MessageContext,
     ending: Option<Ending>,
+    look: Option<Look>,
 ) -> Vec<String> {
     let mut next = Vec::new();
     if ending == Some(Ending::Deployment) {
         return of_deployment(explanation, context);
     }
     if explanation.family == Family::Unknown {
-        return more_input(explanation, context, ending);
+        return more_input(explanation, context, ending, look);
     }
     let region = message.region();
-    if is_path_failure(explanation) {
+    let is_local = explanation.peer.is_some_and(|peer| peer.is_loopback());
+    if is_path_failure(explanation) && !is_local {
         next.push(launch(explanation, context, region.as_ref()));
     }
     next.extend(aws_reads(explanation, message, region.as_ref()));
@@ -61,14 +64,28 @@ fn of_deployment(explanation: &Explanation, context: &MessageContext) -> Vec<Str
     }
 }
 
-/// Returns the commands that get more to explain, for a message that is not understood.
+/// Returns the commands that fetch more text, for a message that is not understood.
 fn more_input(
     explanation: &Explanation,
     context: &MessageContext,
     ending: Option<Ending>,
+    look: Option<Look>,
 ) -> Vec<String> {
     let cluster = context.cluster.as_deref().unwrap_or("CLUSTER");
     let service = explanation.service.as_deref().unwrap_or("SERVICE");
+    let query = |part: &str| {
+        format!(
+            "aws ecs describe-task-definition --task-definition TASK_DEFINITION --query \
+             'taskDefinition.containerDefinitions[].[name,{part}]'"
+        )
+    };
+    match look {
+        Some(Look::Command) => {
+            return vec![query("image,entryPoint,command,user,workingDirectory")];
+        }
+        Some(Look::LogOptions) => return vec![query("logConfiguration")],
+        _ => {}
+    }
     let mut next = if context.task_arn.is_some() {
         // The task has no further reasons; its service may have some.
         vec![format!(
@@ -86,11 +103,18 @@ fn more_input(
         ]
     };
     if explanation.had_started {
-        // A rehearsal of the start would pass.
+        // The task had started, so a probe would pass.
         next.push(format!(
             "aws ecs describe-tasks --cluster {cluster} --tasks TASK --query 'tasks[].containers[].[name,exitCode,reason]'"
         ));
-    } else if ending.is_none() {
+    } else if ending.is_none()
+        && matches!(look, None | Some(Look::Launch))
+        // The probe starts no container of the task, and needs a place itself.
+        && !matches!(
+            explanation.step,
+            Step::ContainerStart | Step::NetworkInterface
+        )
+    {
         next.push(launch(explanation, context, None));
     }
     next
@@ -168,6 +192,12 @@ fn aws_reads(
         Family::Permission => {
             reads.extend(create_log_group(message, &at));
             reads.extend(policy_reads(explanation, message, region));
+        }
+        Family::Image if message.sign == Some(Sign::InvalidReference) => {
+            reads.push(format!(
+                "aws ecs describe-task-definition{at} --task-definition TASK_DEFINITION --query \
+                 'taskDefinition.containerDefinitions[].[name,image]'"
+            ));
         }
         // `describe-images` does not show an image's platforms.
         Family::Image
@@ -376,7 +406,7 @@ fn role_name(arn: &str) -> Option<String> {
     iam_name(arn, Arn::role_name)
 }
 
-/// Returns the name of the IAM user, on the same terms.
+/// Returns the name of the IAM user, under the same condition.
 fn user_name(arn: &str) -> Option<String> {
     iam_name(arn, Arn::user_name)
 }

@@ -3,8 +3,10 @@
 use std::net::IpAddr;
 
 use super::app_log::is_app_log;
-use super::dependencies::{dependency_of_host, is_ecr_public, step_of_action, step_of_host};
-use super::fields::{self, Fields, is_link_local};
+use super::dependencies::{
+    dependency_of_host, is_ecr_public, is_public_registry, step_of_action, step_of_host,
+};
+use super::fields::{self, Fields, is_of_host};
 use super::lexicon::{self, Match, NAME, OPERATION, PART, StepHint};
 use super::normalize::NormalizedText;
 use super::precedence::{self, MessageSource, SignContext};
@@ -21,6 +23,14 @@ use crate::reference::{Reference, Registry, is_host};
 /// Maximum number of bytes of a name in a sentence. A parameter's name can have 1,011 characters
 /// (Systems Manager API reference, `PutParameter`), which is too many for a sentence.
 const MAX_NAME_LEN: usize = 256;
+
+/// Parts of messages of registries that Amazon ECR does not write, in the form of
+/// [`NormalizedText::dense`]: of Docker Hub and the distribution registry, and of Harbor.
+const OTHER_REGISTRY_WORDING: [&str; 3] = [
+    "requestedaccesstotheresourceisdenied",
+    "insufficient_scope",
+    "unauthorizedtoaccessrepository",
+];
 
 /// A parsed failure message.
 #[derive(Debug, Clone)]
@@ -50,7 +60,7 @@ pub struct ParsedMessage {
 }
 
 impl ParsedMessage {
-    /// Parses one failure message. `has_no_secrets` tells that redaction leaves the text around it
+    /// Parses one failure message. `has_no_secrets` means that redaction leaves the text around it
     /// unchanged.
     pub fn parse(text: NormalizedText, has_no_secrets: bool) -> Self {
         let matches = lexicon::find(&text);
@@ -82,7 +92,7 @@ impl ParsedMessage {
                 message.step,
                 Step::ImageManifest | Step::ImageLayer | Step::Unknown
             );
-            // The image of a task says nothing of the host that another step asks.
+            // The image of a task says nothing about the host that another step contacts.
             if message.fields.is_host_of_image && !is_pull {
                 message.fields.host = None;
             }
@@ -163,11 +173,11 @@ impl ParsedMessage {
         self.fields.dial.as_ref().map(|dial| dial.value)
     }
 
-    /// Returns where that address is located, without knowledge of the VPC's own ranges; `None` if it
-    /// is link-local.
+    /// Returns where that address is located, without knowledge of the VPC's own ranges; `None` if
+    /// packets to it do not leave the host.
     pub fn scope(&self) -> Option<Scope> {
         self.peer()
-            .filter(|peer| !is_link_local(*peer))
+            .filter(|peer| !is_of_host(*peer))
             .map(|peer| NetworkLocation::default().scope(peer))
     }
 
@@ -278,7 +288,21 @@ impl ParsedMessage {
     /// begins, and adds it.
     pub fn names_digest(&self) -> bool {
         let image = self.fields.image.as_deref().unwrap_or_default();
-        image.contains("@sha256:") || self.text.dense.contains("/sha256:")
+        image.contains("@sha256:")
+            || ["/sha256:", "@sha256:"]
+                .iter()
+                .any(|mark| self.text.dense.contains(mark))
+    }
+
+    /// Whether the server is neither one of AWS nor a widely used public registry.
+    pub fn is_own_server(&self) -> bool {
+        matches!(
+            self.dependency,
+            Some(Dependency::Registry | Dependency::Splunk | Dependency::LogRouter)
+        ) && self
+            .host
+            .as_deref()
+            .is_some_and(|host| !is_public_registry(host))
     }
 
     /// Whether the registry is Amazon ECR Public.
@@ -344,10 +368,12 @@ impl ParsedMessage {
                 }
             })),
             Step::RegistryAuth => Some(Dependency::EcrApi),
-            Step::LogDriver => Some(Dependency::Logs),
+            Step::LogDriver => Some(self.log_destination()),
             Step::ImageLayer if host == Some(Dependency::Registry) => Some(Dependency::Registry),
             // The task's own disk is not a dependency.
             Step::ImageLayer if self.sign == Some(Sign::DiskFull) => None,
+            // Amazon S3 has no limit of pulls, and the text does not name the registry that has.
+            Step::ImageLayer if self.sign == Some(Sign::RateLimited) && host.is_none() => None,
             // Fargate prints the image in place of the bucket's URL. A URL of the registry itself
             // was really requested from the registry.
             Step::ImageLayer
@@ -366,12 +392,44 @@ impl ParsedMessage {
                     action.starts_with("ecr:").then_some(Dependency::EcrDkr)
                 })
                 .or_else(|| {
-                    let is_named = self.text.dense.contains("fromtheamazonecrrepository");
+                    let is_named = ["fromtheamazonecrrepository", "ecrimagedoesn'texist"]
+                        .iter()
+                        .any(|name| self.text.dense.contains(name));
                     is_named.then_some(Dependency::EcrDkr)
+                })
+                .or_else(|| {
+                    let is_worded = OTHER_REGISTRY_WORDING
+                        .iter()
+                        .any(|part| self.text.dense.contains(part));
+                    is_worded.then_some(Dependency::Registry)
                 }),
             Step::NetworkInterface | Step::ContainerStart | Step::Unknown => {
                 host.filter(|dependency| *dependency != Dependency::Registry)
             }
+        }
+    }
+
+    /// Returns what the log driver writes to. Docker's drivers for other collectors connect when a
+    /// container is created, and their errors follow the name of the driver at once.
+    fn log_destination(&self) -> Dependency {
+        let host = self.fields.host.as_ref();
+        let is_other_host =
+            host.and_then(|host| dependency_of_host(&host.value)) == Some(Dependency::Registry);
+        let dense = &self.text.dense;
+        if dense.contains("loggingdriver:splunk") {
+            Dependency::Splunk
+        } else if is_other_host
+            || [
+                "loggingdriver:dial",
+                "loggingdriver:gelf",
+                "loggingdriver:unixsyslog",
+            ]
+            .iter()
+            .any(|part| dense.contains(part))
+        {
+            Dependency::LogRouter
+        } else {
+            Dependency::Logs
         }
     }
 

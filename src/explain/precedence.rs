@@ -8,9 +8,9 @@ use super::sign::Sign;
 use super::step::Step;
 use crate::cause::Family;
 
-/// From this number of attempts on, the failure was a transient one: the agent tries those 3 times
-/// for Amazon ECR and 5 times for Secrets Manager and Parameter Store, and an error that a service
-/// returned only once (docs/facts/message-corpus.md#3).
+/// From this number of attempts on, the failure was transient: the agent makes 3 attempts for
+/// Amazon ECR and 5 for Secrets Manager and Parameter Store, but only one if a service returned an
+/// error (docs/facts/message-corpus.md#3).
 const MIN_ATTEMPTS_IF_TRANSIENT: u32 = 3;
 
 /// Failures of the network path. The first that is present counts: it is the closest to the wire.
@@ -39,14 +39,14 @@ const TLS_FAILURES: [Sign; 6] = [
     Sign::TlsFailure,
 ];
 
-/// Returns the place of a sign among the failures before the task has a role and a network
+/// Returns the rank of a sign among the failures before the task has a role and a network
 /// interface, so before any request is sent; `None` for other signs.
 const fn early_rank(sign: Sign) -> Option<u8> {
     match sign {
         Sign::RoleNotAssumable => Some(0),
         Sign::NoCredentials => Some(1),
         Sign::NoFreeAddress => Some(2),
-        // These two are only the frame around a reason.
+        // These two only wrap another reason.
         Sign::NotPlaced(Refusal::NoInstanceFits | Refusal::NotLaunched) => Some(5),
         Sign::NotPlaced(_) => Some(3),
         Sign::CapacityUnavailable
@@ -285,6 +285,12 @@ fn response(matches: &[Match], context: &SignContext<'_>) -> Option<Sign> {
         && !fields.is_service_response()
     {
         return Some(Sign::RetriesExhausted);
+    }
+    // ECS begins so where no response arrived, and the end is cut off. Where the role or the image
+    // is at fault, it writes "can't pull" (developer guide, "CannotPullContainer task errors").
+    let dense = &context.text.dense;
+    if is_pull && dense.contains("thetaskcannotpull") && dense.contains("fromtheregistry") {
+        return Some(Sign::ConnectionIssue);
     }
     // A denial is final. What is retried is not one, whatever its status.
     first(&[Sign::UnexpectedStatus]).filter(|_| !is_transient)

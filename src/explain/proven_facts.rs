@@ -2,7 +2,7 @@
 
 use super::ending::Ending;
 use super::explanation::Explanation;
-use super::fields::{DnsLookup, is_link_local};
+use super::fields::{DnsLookup, is_link_local, is_of_host};
 use super::lexicon::Match;
 use super::parsed::ParsedMessage;
 use super::sign::Sign;
@@ -17,8 +17,8 @@ use crate::safe_text::SafeText;
 /// Maximum number of characters of a quoted fragment: enough to find it again in the message.
 const MAX_QUOTE_CHARS: usize = 160;
 
-/// Parts of messages that Fargate and containerd write and the agent of an EC2 instance does not, in
-/// the form of [`NormalizedText::dense`](super::normalize::NormalizedText).
+/// Parts of messages that Fargate and containerd write and the agent of an EC2 instance does not,
+/// in the form of [`NormalizedText::dense`](super::normalize::NormalizedText).
 const FARGATE_WORDING: [&str; 5] = [
     "resourceinitializationerror:unable",
     "resourceinitializationerror:failed",
@@ -177,9 +177,13 @@ fn prove_address(message: &ParsedMessage, proven: &mut Vec<String>) {
     let can_have_endpoint = message
         .dependency
         .is_some_and(Dependency::has_interface_endpoint);
-    if is_link_local(dial.value) {
-        let statement = "the address is link-local: the ECS agent or the instance itself answers there, \
-                         so routes and VPC endpoints do not matter";
+    if is_of_host(dial.value) {
+        let statement = if is_link_local(dial.value) {
+            "the address is link-local: the ECS agent or the instance itself answers there, so \
+             routes and VPC endpoints do not matter"
+        } else {
+            "the address is that of the host itself, so routes and VPC endpoints do not matter"
+        };
         proven.push(with_quote(message, statement, dial.quote(&message.text)));
         return;
     }
@@ -258,9 +262,10 @@ fn prove_connection(message: &ParsedMessage, proven: &mut Vec<String>) {
         .and_then(|sign| message.phrase(sign))
         .unwrap_or_default();
     let statement = match message.sign {
-        Some(Sign::HelperKilled) => Some(
+        Some(Sign::HelperKilled) if message.step == Step::LogDriver => Some(
             "the log driver's helper process hung until it was killed; a missing log group fails at once",
         ),
+        Some(Sign::HelperKilled) => Some("a helper process of ECS hung until it was killed"),
         Some(Sign::ConnectionIssue) => Some("ECS reports a connection issue"),
         Some(Sign::ProxyAnswered) => Some("a proxy answered, not the service"),
         Some(Sign::ConnectionRefused) => {

@@ -69,7 +69,7 @@ pub enum Sign {
     /// after `/manifests/` answered 404 (containerd, `core/remotes/docker/resolver.go`). Not a
     /// phrase.
     DigestRefused,
-    /// What arrived does not have the requested digest.
+    /// The received content does not have the requested digest.
     WrongDigest,
     /// Some resource was not found.
     NotFound,

@@ -83,7 +83,7 @@ fn collect(value: &Value, depth: usize, messages: &mut Vec<EcsMessage>) {
                 .any(|event| !string(event, "message").is_empty());
             if is_service {
                 messages.extend(of_events(value));
-            } else if has("jobId") && (has("statusReason") || has("container")) {
+            } else if (has("jobId") || has("jobArn")) && (has("statusReason") || has("container")) {
                 messages.extend(of_job(value));
             } else if has("taskArn") || has("stoppedReason") || has("stopCode") {
                 messages.extend(of_task(value));
@@ -186,7 +186,8 @@ fn string<'a>(value: &'a Value, name: &str) -> &'a str {
     field(value, name).as_str().unwrap_or_default()
 }
 
-/// Maximum number of characters of a name: an ARN has at most 2,048 (IAM user guide, "IAM and STS quotas").
+/// Maximum number of characters of a name: an ARN has at most 2,048 (IAM user guide, "IAM and STS
+/// quotas").
 const MAX_NAME: usize = 2_048;
 
 fn non_empty(value: &Value, name: &str) -> Option<String> {
@@ -225,8 +226,9 @@ fn timestamp(value: &Value, name: &str) -> Option<String> {
 /// by its operator has one too, which is explained as `unknown`.
 pub fn of_task(task: &Value) -> Option<EcsMessage> {
     let containers = list(task, "containers");
-    let reason = |container| string(container, "reason");
-    let mut reasons = vec![string(task, "stoppedReason")];
+    let reason = |value| string(value, "reason");
+    // AWS Batch gives the reason of a job's container next to the task's ARN.
+    let mut reasons = vec![string(task, "stoppedReason"), reason(task)];
     reasons.extend(containers.iter().map(reason));
     let failed = containers
         .iter()

@@ -181,7 +181,7 @@ mod tests {
     fn several_blocks_cover_what_none_covers_alone() {
         let halves = set(&["0.0.0.0/1", "128.0.0.0/1"]);
         assert!(halves.covers(&set(&["0.0.0.0/0"])));
-        assert!(!halves.covers(&set(&["::/0"])), "families are apart");
+        assert!(!halves.covers(&set(&["::/0"])), "IP versions are separate");
         assert!(!set(&["0.0.0.0/1"]).covers(&set(&["0.0.0.0/0"])));
         let all = set(&["::/0", "0.0.0.0/0"]);
         assert!(all.without(&all).is_empty());

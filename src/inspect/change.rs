@@ -2,7 +2,7 @@
 
 use ipnet::IpNet;
 
-/// Whom a security group's rule lets through.
+/// Source or destination of a security group rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Peer {
     /// The members of a security group.
@@ -58,7 +58,7 @@ pub(super) enum ConfigurationChange {
         service: String,
         route_table: String,
     },
-    /// A NAT gateway that exists already gets the default route.
+    /// The default route leads to a NAT gateway that exists already.
     RouteToNat {
         route_table: String,
         nat: String,
@@ -105,15 +105,15 @@ pub(super) enum ConfigurationChange {
 }
 
 impl ConfigurationChange {
-    /// Returns what the change costs, where it costs something that another one does not (AWS
-    /// pricing pages of AWS PrivateLink and Amazon VPC; prices differ by Region).
+    /// Returns the cost of a change that has alternatives at another cost (AWS pricing pages of AWS
+    /// PrivateLink and Amazon VPC; prices differ by Region).
     pub fn cost(&self) -> Option<&'static str> {
         match self {
             Self::CreateInterfaceEndpoint { .. } => {
                 Some("an hourly charge for each Availability Zone, and a charge for each GB")
             }
             Self::CreateGatewayEndpoint { .. } | Self::AssociateRouteTable { .. } => {
-                Some("nothing")
+                Some("no charge")
             }
             Self::CreateNat { .. } => Some(
                 "an hourly charge for the NAT gateway and for its public address, and a higher charge for each GB",

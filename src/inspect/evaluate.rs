@@ -1,4 +1,4 @@
-//! Evaluates a snapshot: the way from every subnet to every host of the plan, hop by hop.
+//! Evaluates a snapshot: the path from every subnet to every host of the plan, hop by hop.
 
 use std::net::IpAddr;
 
@@ -13,7 +13,7 @@ use super::name::{self, ResolvedName, Unused, UnusedReason};
 use super::needed_request::{NeededRequest, requests_at};
 use super::object::objects_at;
 use super::permission;
-use super::route::{self, Way};
+use super::route::{self, NextHop};
 use super::snapshot::{ReadEndpoint, Snapshot};
 use super::view::{Destination, View, is_s3_service};
 use crate::cause::Cause;
@@ -130,7 +130,7 @@ fn facts(snapshot: &Snapshot) -> Vec<TargetFacts<'_>> {
     facts
 }
 
-/// Returns the largest verdict: one closed hop closes the way.
+/// Returns the worst verdict: one closed hop closes the path.
 fn worst(steps: &[JudgedHop]) -> Openness {
     steps
         .iter()
@@ -168,7 +168,7 @@ fn network(
         ResolvedName::Addresses(addresses) => to_addresses(view, facts, name, &addresses),
         ResolvedName::Public(unused) => to_public(view, facts, name, unused.as_ref()),
     };
-    // Where the name may resolve to something else, nothing on the way is sure.
+    // Where the name may resolve to another address, no later hop is certain.
     let verdict = if is_assumed {
         Openness::Unknown
     } else {
@@ -183,7 +183,7 @@ fn network(
     (answer, verdict, steps.collect())
 }
 
-/// Returns the addresses that a name has, for a comparison with those that a probe saw.
+/// Returns the addresses of a name as configured, to compare them with those that a probe saw.
 fn answer_of(view: &View<'_>, resolution: &ResolvedName<'_>, port: u16) -> ConfiguredAnswer {
     match resolution {
         ResolvedName::Endpoint(endpoint) => {
@@ -207,16 +207,16 @@ fn answer_of(view: &View<'_>, resolution: &ResolvedName<'_>, port: u16) -> Confi
     }
 }
 
-/// Joins the ways to several addresses of a name: one that is open is enough for the task to start.
+/// Joins the paths to several addresses of a name: one open path is enough for the task to start.
 fn any_of(
     name: JudgedHop,
-    ways: Vec<Vec<JudgedHop>>,
+    paths: Vec<Vec<JudgedHop>>,
     shared: Vec<JudgedHop>,
 ) -> (Openness, Vec<JudgedHop>) {
-    let best = ways.iter().map(|way| worst(way)).min();
+    let best = paths.iter().map(|path| worst(path)).min();
     let best = best.unwrap_or(Openness::Unknown);
     let mut steps = vec![name];
-    for mut step in ways.into_iter().flatten() {
+    for mut step in paths.into_iter().flatten() {
         if let Some(fault) = &mut step.fault
             && best != Openness::Closed
         {
@@ -243,7 +243,7 @@ fn through_endpoint(
         let step = JudgedHop::unknown(HopKind::Route, &endpoint.id, rule, why);
         (Openness::Unknown, vec![name.clone(), step])
     };
-    // A zone of the customer's may name any endpoint.
+    // A customer's own zone may name any endpoint.
     if !name::is_available(endpoint) {
         let state = &endpoint.state;
         let why = format!(
@@ -256,7 +256,7 @@ fn through_endpoint(
         && *service != endpoint.service
     {
         let why = format!(
-            "{} resolves to the interface endpoint {}, which belongs to {} and not to {service}; what answers there is not known.",
+            "{} resolves to the interface endpoint {}, which belongs to {} and not to {service}; which service answers there is not known.",
             facts.target.host, endpoint.id, endpoint.service
         );
         return unknown(endpoint.service.clone(), why);
@@ -268,12 +268,12 @@ fn through_endpoint(
         let step = JudgedHop::unknown(HopKind::Route, &endpoint.id, "", why);
         return (Openness::Unknown, vec![name, step]);
     }
-    let ways = interfaces
+    let paths = interfaces
         .iter()
         .map(|destination| {
-            let (step, way) = route::route(view, destination);
+            let (step, next_hop) = route::route(view, destination);
             let mut steps = vec![step];
-            if matches!(way, Way::Local) {
+            if matches!(next_hop, NextHop::Local) {
                 steps.push(filter::task_security_groups(view, destination));
                 steps.extend(filter::acls_to_subnet(view, destination));
                 steps.push(filter::endpoint_security_groups(
@@ -291,10 +291,11 @@ fn through_endpoint(
         &facts.requests,
         &facts.endpoint_requests,
     );
-    any_of(name, ways, policy.into_iter().collect())
+    any_of(name, paths, policy.into_iter().collect())
 }
 
-/// Evaluates the ways to known addresses: of a private hosted zone, or in the place of a name.
+/// Evaluates the paths to known addresses: those of a private hosted zone, or one in place of a
+/// name.
 fn to_addresses(
     view: &View<'_>,
     facts: &TargetFacts<'_>,
@@ -316,11 +317,11 @@ fn to_addresses(
     {
         return through_endpoint(view, facts, name, endpoint);
     }
-    let ways = addresses
+    let paths = addresses
         .iter()
         .map(|address| to_address(view, *address, facts.target.port))
         .collect();
-    any_of(name, ways, Vec::new())
+    any_of(name, paths, Vec::new())
 }
 
 fn to_address(view: &View<'_>, address: IpAddr, port: u16) -> Vec<JudgedHop> {
@@ -344,10 +345,10 @@ fn to_address(view: &View<'_>, address: IpAddr, port: u16) -> Vec<JudgedHop> {
         subnet,
         port,
     };
-    let (step, way) = route::route(view, &destination);
+    let (step, next_hop) = route::route(view, &destination);
     let mut steps = vec![step, filter::task_security_groups(view, &destination)];
-    match way {
-        Way::Local => {
+    match next_hop {
+        NextHop::Local => {
             steps.extend(filter::acls_to_subnet(view, &destination));
             steps.push(JudgedHop::unknown(
                 HopKind::EndpointSecurityGroup,
@@ -356,11 +357,11 @@ fn to_address(view: &View<'_>, address: IpAddr, port: u16) -> Vec<JudgedHop> {
                 "The owner of the address and its security groups are not known.",
             ));
         }
-        Way::Internet => steps.extend(filter::acls_to_public(view, &destination, None)),
-        Way::Nat(nat) | Way::NatToEndpoint(nat, _) => {
+        NextHop::Internet => steps.extend(filter::acls_to_public(view, &destination, None)),
+        NextHop::Nat(nat) | NextHop::NatToEndpoint(nat, _) => {
             steps.extend(filter::acls_to_public(view, &destination, nat));
         }
-        Way::GatewayEndpoint(_) | Way::Closed | Way::Unknown => {}
+        NextHop::GatewayEndpoint(_) | NextHop::Closed | NextHop::Unknown => {}
     }
     steps
 }
@@ -380,7 +381,7 @@ fn to_public(
         is_aws,
         target.port,
     );
-    let (mut route, way) = route::route(view, &destination);
+    let (mut route, next_hop) = route::route(view, &destination);
     let mut name = name;
     if route.verdict() == Openness::Closed && view.is_ipv6() && view.subnet.enable_dns64 {
         let why = format!(
@@ -395,10 +396,10 @@ fn to_public(
         refine(view, facts, &mut name, &mut route, unused, is_s3);
     }
     let mut steps = vec![name, route];
-    match way {
-        // What else is closed would be a consequence of the design that this way belongs to.
-        Way::Closed => {}
-        Way::GatewayEndpoint(endpoint) => {
+    match next_hop {
+        // Filters and policies depend on the route that the task does not have yet.
+        NextHop::Closed => {}
+        NextHop::GatewayEndpoint(endpoint) => {
             steps.push(filter::task_security_groups(view, &destination));
             steps.extend(filter::acls_to_public(view, &destination, None));
             steps.extend(permission::endpoint_policy(
@@ -408,15 +409,15 @@ fn to_public(
                 &facts.endpoint_requests,
             ));
         }
-        Way::Internet | Way::Local => {
+        NextHop::Internet | NextHop::Local => {
             steps.push(filter::task_security_groups(view, &destination));
             steps.extend(filter::acls_to_public(view, &destination, None));
         }
-        Way::Nat(nat) => {
+        NextHop::Nat(nat) => {
             steps.push(filter::task_security_groups(view, &destination));
             steps.extend(filter::acls_to_public(view, &destination, nat));
         }
-        Way::NatToEndpoint(nat, endpoint) => {
+        NextHop::NatToEndpoint(nat, endpoint) => {
             steps.push(filter::task_security_groups(view, &destination));
             steps.extend(filter::acls_to_public(view, &destination, nat));
             steps.extend(permission::endpoint_policy(
@@ -426,13 +427,13 @@ fn to_public(
                 &facts.endpoint_requests,
             ));
         }
-        Way::Unknown => steps.push(filter::task_security_groups(view, &destination)),
+        NextHop::Unknown => steps.push(filter::task_security_groups(view, &destination)),
     }
     (worst(&steps), steps)
 }
 
-/// Names the cause of a missing way to a service by the VPC's design: where it has VPC endpoints, the
-/// service's own is what lacks; else a way to the internet.
+/// Names the cause of a missing route to a service by the VPC's design: where the VPC has VPC
+/// endpoints, the service's own is missing; otherwise a route to the internet is.
 #[expect(
     clippy::too_many_lines,
     reason = "a list of cases, each with its own sentence"

@@ -14,8 +14,8 @@ const EPHEMERAL: (u16, u16) = (1024, 65535);
 /// The ports that Linux uses by default (`net.ipv4.ip_local_port_range`).
 const EPHEMERAL_OF_LINUX: (u16, u16) = (32768, 60999);
 
-/// Number of the last rule of every network ACL, which denies all traffic and cannot be removed. That
-/// for IPv6 has the next number (Amazon VPC user guide, "Default network ACL").
+/// Number of the last rule of every network ACL, which denies all traffic and cannot be removed.
+/// That for IPv6 has the next number (Amazon VPC user guide, "Default network ACL").
 const LAST_RULE: u32 = 32767;
 
 /// Distance to the previous rule's number, as AWS recommends to leave room for others (Amazon VPC

@@ -1,4 +1,4 @@
-//! A hop of a way, open, closed or unknown, and the fault that closes it.
+//! A hop of a path, open, closed or unknown, and the fault that closes it.
 
 use serde::{Deserialize, Serialize};
 
@@ -13,7 +13,7 @@ use crate::safe_text::{MAX_FOREIGN_CHARS, visible};
 pub enum Openness {
     /// The configuration lets it through.
     Open,
-    /// It depends on what cannot be seen in what was read.
+    /// It depends on something that was not read, or cannot be read.
     Unknown,
     /// The configuration stops it.
     Closed,
@@ -64,7 +64,7 @@ impl HopKind {
     }
 }
 
-/// One hop of the way from a subnet to a host.
+/// One hop of the path from a subnet to a host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Hop {
@@ -126,11 +126,11 @@ pub(super) struct JudgedHop {
     pub fault: Option<HopFault>,
 }
 
-/// Longest sentence: it has several foreign parts.
+/// Maximum number of characters of a sentence, which quotes several foreign texts.
 const MAX_WHY_CHARS: usize = 4 * MAX_FOREIGN_CHARS;
 
 impl JudgedHop {
-    /// IDs, rules and policies are foreign.
+    /// Returns a hop. IDs, rules and policies are foreign texts.
     fn new(
         hop: HopKind,
         object: &str,

@@ -33,18 +33,18 @@ pub struct Inspection {
     pub region: String,
     /// Whether something in the configuration stops the task.
     pub verdict: Verdict,
-    /// What stops it, first what comes first in a task's start.
+    /// What stops it, in the order of a task's start.
     pub findings: Vec<InspectionFinding>,
-    /// The way from each subnet to each host.
+    /// The path from each subnet to each host.
     pub contacts: Vec<InspectedContact>,
-    /// Rights that are missing, and what they would have added.
+    /// Permissions that are missing, and what they would have added.
     pub unread: Vec<Unread>,
     /// The reports of probes that the findings are joined with, by subnet.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub packets: Vec<JoinedVantage>,
 }
 
-/// The way from one subnet to one host.
+/// The path from one subnet to one host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct InspectedContact {
@@ -136,9 +136,9 @@ pub struct InspectionFinding {
     pub family: Family,
     /// The first dependency that it affects.
     pub dependency: Dependency,
-    /// `certain`: packets and configuration agree. `likely`: the configuration alone proves no packet.
-    /// `possible` if it rests on something that could not be read, or if packets and configuration
-    /// contradict each other.
+    /// `certain` if packets and configuration agree. `likely` if only the configuration shows it,
+    /// which proves no packet. `possible` if it rests on something that could not be read, or if
+    /// packets and configuration contradict each other.
     pub confidence: Confidence,
     /// Whether the task would not start.
     pub blocking: bool,
@@ -148,9 +148,9 @@ pub struct InspectionFinding {
     pub summary: String,
     /// What to change.
     pub remedy: String,
-    /// ID or ARN of the object; `null` where only packets say it.
+    /// ID or ARN of the object; `null` where only packets show it.
     pub object: Option<String>,
-    /// Its rule, or the one that it lacks; `null` where only packets say it.
+    /// Its rule, or the one that it lacks; `null` where only packets show it.
     pub rule: Option<String>,
     /// The contacts that it stops, as `subnet/target`.
     pub contacts: Vec<String>,
@@ -162,7 +162,7 @@ pub struct InspectionFinding {
     pub contradiction: Option<Contradiction>,
     /// The smallest change that opens what is closed; `null` where only a person can decide it.
     pub patch: Option<Patch>,
-    /// Other changes, each of which is enough as well.
+    /// Alternative changes, each of which is enough.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub alternatives: Vec<Patch>,
 }
@@ -170,8 +170,8 @@ pub struct InspectionFinding {
 impl Inspection {
     /// Evaluates a snapshot.
     pub fn of(snapshot: &Snapshot) -> Self {
-        // The account completes the ARNs of the requests. A large VPC is not copied for it where the
-        // plan has it.
+        // The account completes the ARNs of the requests. A large VPC is not copied for it where
+        // the plan has it.
         let mut snapshot = Cow::Borrowed(snapshot);
         if snapshot.plan.account.is_none()
             && let Some(account) = snapshot.task_account()
@@ -224,7 +224,7 @@ impl InspectedContact {
     }
 }
 
-/// A fault as it is collected over the contacts.
+/// A fault, collected over the contacts that have it.
 struct Collected<'a> {
     hop: &'a Hop,
     fault: HopFault,
@@ -284,8 +284,8 @@ fn findings(contacts: &[EvaluatedContact<'_>], region: &str) -> Vec<InspectionFi
         .collect()
 }
 
-/// Adds, behind each finding about a route that a table lacks, that another of the task's subnets has
-/// such a route: why a task starts in one subnet and not in another.
+/// Adds, after each finding about a missing route, the finding that another of the task's subnets
+/// has that route: this is why a task starts in one subnet and not in another.
 fn with_differing_routes(
     findings: Vec<InspectionFinding>,
     contacts: &[InspectedContact],
@@ -299,7 +299,7 @@ fn with_differing_routes(
     all
 }
 
-/// Returns the finding that another table has the route which one lacks.
+/// Returns the finding that another route table has the missing route.
 fn differing_route(
     finding: &InspectionFinding,
     contacts: &[InspectedContact],
@@ -322,7 +322,7 @@ fn differing_route(
         cause: Cause::RouteTableDiffers,
         family: Cause::RouteTableDiffers.family(),
         summary: format!(
-            "The route table {table} of {} lacks what {} of {} has: {}.",
+            "The route table {table} of {} lacks a route that {} of {} has: {}.",
             stopped.subnet, hop.object, contact.subnet, hop.rule
         ),
         remedy: Cause::RouteTableDiffers.remedy_for(finding.dependency),
@@ -339,7 +339,7 @@ fn open_route(contact: &InspectedContact) -> Option<&Hop> {
         .filter(|hop| hop.object.starts_with("rtb-"))
 }
 
-/// Adds the changes of another contact with the same fault: each way then opens both.
+/// Adds the changes of another contact with the same fault: each alternative then opens both.
 fn merge(known: &mut [Vec<ConfigurationChange>], more: &[Vec<ConfigurationChange>]) {
     for (changes, more) in known.iter_mut().zip(more) {
         for change in more {

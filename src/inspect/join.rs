@@ -1,14 +1,15 @@
 //! Joins what packets show with what the configuration says. Pure.
 //!
-//! Packets prove that something on the way is closed and not which object closes it; the
-//! configuration names the object and proves no packet. For each finding there are four cases:
+//! Packets prove that something on the path is closed, but not which object closes it; the
+//! configuration names the object, but proves no packet. For each finding there are four cases:
 //!
-//! - Both say it: the finding is certain, with object and rule.
-//! - They contradict each other: both are said, with what each cannot see, and neither is certain.
-//! - Only packets say it, and the configuration proves every hop of it open: the cause leaves the
-//!   list with the object as the reason, if something else in the list explains what packets show.
-//!   If nothing else does, that is a contradiction, and the cause stays.
-//! - The other side says nothing: the finding stays as it was. What is unknown rules nothing out.
+//! - Both show it: the finding is certain, with object and rule.
+//! - They contradict each other: both are reported, with what each cannot show, and neither is
+//!   certain.
+//! - Only packets show it, and the configuration proves that every hop is open: the cause is ruled
+//!   out, with the object as the reason, if another finding explains what the packets show.
+//!   Otherwise that is a contradiction, and the cause stays.
+//! - The other side shows nothing: the finding stays as it was. What is unknown rules nothing out.
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
@@ -139,8 +140,8 @@ fn add_new<'a, T: Clone + PartialEq + 'a>(
     }
 }
 
-/// Sorts findings: what stops the task, then what packets show, then by confidence, then what has an
-/// object.
+/// Sorts findings: what stops the task, then what packets show, then by confidence, then what has
+/// an object.
 fn rank(findings: &mut [InspectionFinding]) {
     findings.sort_by_key(|finding| {
         (
@@ -152,8 +153,9 @@ fn rank(findings: &mut [InspectionFinding]) {
     });
 }
 
-/// The hops that decide whether a cause holds; none where no configuration shows it. That a
-/// resolver answers, and what policies of the organization say, is in nothing that is read.
+/// Returns the hops that decide whether a cause holds; none where no configuration shows it.
+/// Whether a resolver answers, and what the policies of the organization allow, is not in what is
+/// read.
 const fn hops_of(cause: Cause) -> &'static [HopKind] {
     match cause {
         Cause::PrivateZoneShadowsName | Cause::NameNotFound | Cause::NamePointsElsewhere => {
@@ -190,11 +192,11 @@ const fn hops_of(cause: Cause) -> &'static [HopKind] {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Symptom {
     /// No query is answered.
-    Unanswered,
+    ResolverSilent,
     /// The name does not resolve.
-    Nameless,
+    NameNotFound,
     /// Connections are not answered.
-    Silent,
+    NoResponse,
     /// The service denies the request.
     Denied,
     /// The service does not know the object.
@@ -207,11 +209,11 @@ enum Symptom {
 
 const fn symptom(cause: Cause) -> Symptom {
     match cause {
-        Cause::ResolverUnreachable => Symptom::Unanswered,
-        Cause::PrivateZoneShadowsName | Cause::NameNotFound => Symptom::Nameless,
+        Cause::ResolverUnreachable => Symptom::ResolverSilent,
+        Cause::PrivateZoneShadowsName | Cause::NameNotFound => Symptom::NameNotFound,
         Cause::RoleNotAssumable => Symptom::NotAssumed,
         _ => match cause.family() {
-            Family::Network => Symptom::Silent,
+            Family::Network => Symptom::NoResponse,
             Family::Permission => Symptom::Denied,
             Family::Image | Family::Secret | Family::Logs => Symptom::Missing,
             _ => Symptom::None,
@@ -222,8 +224,8 @@ const fn symptom(cause: Cause) -> Symptom {
 /// Actions of a role that a probe does not make when all goes well.
 const NOT_EXERCISED: [&str; 2] = ["logs:CreateLogGroup", "s3:GetBucketLocation"];
 
-/// What packets say about a fault of the configuration at one contact.
-enum Testimony {
+/// What packets show about a fault of the configuration at one contact.
+enum PacketEvidence {
     Shows(Vec<ObservationId>),
     Refutes(Vec<ObservationId>),
     Nothing,
@@ -328,12 +330,12 @@ impl<'a> Vantage<'a> {
                 let kind = closed_hop(contact, known).map(|hop| hop.hop);
                 kinds.extend(kind);
                 if kind.is_some_and(|kind| kind <= HopKind::EndpointPolicy) {
-                    differs = differs.or_else(|| self.other_way(contact));
+                    differs = differs.or_else(|| self.other_address(contact));
                 }
-                match self.testimony(known, contact) {
-                    Testimony::Shows(ids) => shows.extend(ids),
-                    Testimony::Refutes(ids) => refutes.extend(ids),
-                    Testimony::Nothing => {}
+                match self.packet_evidence(known, contact) {
+                    PacketEvidence::Shows(ids) => shows.extend(ids),
+                    PacketEvidence::Refutes(ids) => refutes.extend(ids),
+                    PacketEvidence::Nothing => {}
                 }
             }
             let mut ruled_out = self.report.ruled_out.iter();
@@ -341,7 +343,7 @@ impl<'a> Vantage<'a> {
             if let Some((said, ids)) = differs {
                 others.push(contradicted(finding, said, ids));
             } else if !refutes.is_empty() {
-                let said = self.passed_all_the_same(&refutes);
+                let said = self.passed_observations(&refutes);
                 // What lets a task start does not block it.
                 finding.blocking = false;
                 others.push(contradicted(finding, said, refutes));
@@ -356,15 +358,19 @@ impl<'a> Vantage<'a> {
                 finding.blocking &=
                     !matches!(self.report.verdict.status, Status::Pass | Status::Warn);
                 finding.because.clone_from(&shows);
-                // What rests on something unread, or on timeouts of a starved probe, is not certain.
+                // What rests on something unread, or on timeouts of a starved probe, is not
+                // certain.
                 let rests_on_time = self.evidence.is_starved()
                     && shows.iter().all(|id| {
                         self.observation(id)
                             .is_some_and(Observation::depends_on_time)
                     });
-                // Packets show which address a name has, where the configuration could only assume it.
+                // Packets show which address a name has, where the configuration could only assume
+                // it.
                 let is_assumed = known.confidence == Confidence::Possible
-                    && !contacts.iter().all(|contact| self.is_way_seen(contact));
+                    && !contacts
+                        .iter()
+                        .all(|contact| self.reached_configured_address(contact));
                 let is_sure = !is_assumed && !rests_on_time;
                 finding.confidence = if is_sure {
                     Confidence::Certain
@@ -381,7 +387,7 @@ impl<'a> Vantage<'a> {
         (confirmed, others)
     }
 
-    fn passed_all_the_same(&self, ids: &[ObservationId]) -> String {
+    fn passed_observations(&self, ids: &[ObservationId]) -> String {
         let shown: Vec<_> = ids.iter().take(3).map(ToString::to_string).collect();
         format!(
             "Packets passed at {}: {}.",
@@ -390,39 +396,47 @@ impl<'a> Vantage<'a> {
         )
     }
 
-    /// Returns what packets say about a fault of the configuration at a contact.
-    fn testimony(&self, fault: &InspectionFinding, contact: &'a InspectedContact) -> Testimony {
+    /// Returns what packets show about a fault of the configuration at a contact.
+    fn packet_evidence(
+        &self,
+        fault: &InspectionFinding,
+        contact: &'a InspectedContact,
+    ) -> PacketEvidence {
         let resolved = || self.seen_at(contact).filter(|o| o.phase == Phase::Resolve);
-        let failed_with = |ways: &[Failure]| {
-            ids(resolved().filter(|seen| seen.failure().is_some_and(|how| ways.contains(&how))))
+        let failed_with = |failures: &[Failure]| {
+            ids(resolved().filter(|seen| seen.failure().is_some_and(|how| failures.contains(&how))))
         };
         let by_name = |shows: Vec<ObservationId>| {
             if shows.is_empty() {
                 refutes(ids(resolved().filter(|seen| seen.passed())))
             } else {
-                Testimony::Shows(shows)
+                PacketEvidence::Shows(shows)
             }
         };
         match symptom(fault.cause) {
-            Symptom::None => Testimony::Nothing,
-            Symptom::Unanswered => by_name(failed_with(&[Failure::TimedOut, Failure::Unreachable])),
-            Symptom::Nameless => by_name(failed_with(&[Failure::NoSuchName, Failure::NoAddress])),
-            Symptom::Silent => self.silence(fault, contact),
+            Symptom::None => PacketEvidence::Nothing,
+            Symptom::ResolverSilent => {
+                by_name(failed_with(&[Failure::TimedOut, Failure::Unreachable]))
+            }
+            Symptom::NameNotFound => {
+                by_name(failed_with(&[Failure::NoSuchName, Failure::NoAddress]))
+            }
+            Symptom::NoResponse => self.silence(fault, contact),
             Symptom::Denied | Symptom::Missing => self.exchanges(fault, contact),
             Symptom::NotAssumed => match self.finding_of(fault.cause, contact) {
-                Some(found) => Testimony::Shows(found.because.clone()),
+                Some(found) => PacketEvidence::Shows(found.because.clone()),
                 // A request that the role signed proves that it was assumed.
                 None if self.report.is_signed_by_role => refutes(ids(self
                     .evidence
                     .all()
                     .filter(|seen| seen.passed() && seen.phase.is_exchange())
                     .take(1))),
-                None => Testimony::Nothing,
+                None => PacketEvidence::Nothing,
             },
         }
     }
 
-    fn silence(&self, fault: &InspectionFinding, contact: &'a InspectedContact) -> Testimony {
+    fn silence(&self, fault: &InspectionFinding, contact: &'a InspectedContact) -> PacketEvidence {
         let targets = self.evidence.targets();
         let of_contact = || {
             targets.iter().filter(|target| {
@@ -440,19 +454,19 @@ impl<'a> Vantage<'a> {
         let is_ipv4 = |seen: &&Observation| seen.peer.is_none_or(|peer| peer.is_ipv4());
         let is_split = silent.iter().all(is_ipv4) && !answering.iter().any(is_ipv4);
         if !silent.is_empty() && is_split {
-            return Testimony::Shows(ids(silent));
+            return PacketEvidence::Shows(ids(silent));
         }
         // A fault that stops some connections only.
         if !fault.blocking {
             let partly = answering.into_iter().filter(|seen| is_partly_silent(seen));
             let shows = ids(silent.into_iter().chain(partly));
             return if shows.is_empty() {
-                Testimony::Nothing
+                PacketEvidence::Nothing
             } else {
-                Testimony::Shows(shows)
+                PacketEvidence::Shows(shows)
             };
         }
-        // Something on the way may answer in the service's place; not before the packets have left
+        // An intermediary may answer in the service's place, but not before the packets have left
         // the subnet.
         let identified = self
             .seen_at(contact)
@@ -462,11 +476,15 @@ impl<'a> Vantage<'a> {
         if identified || is_near {
             refutes(ids(answering))
         } else {
-            Testimony::Nothing
+            PacketEvidence::Nothing
         }
     }
 
-    fn exchanges(&self, fault: &InspectionFinding, contact: &'a InspectedContact) -> Testimony {
+    fn exchanges(
+        &self,
+        fault: &InspectionFinding,
+        contact: &'a InspectedContact,
+    ) -> PacketEvidence {
         let is_by_role = hops_of(fault.cause)
             .iter()
             .any(|kind| matches!(kind, HopKind::RolePolicy | HopKind::ResourcePolicy));
@@ -485,15 +503,15 @@ impl<'a> Vantage<'a> {
             return if symptom(fault.cause) == Symptom::Missing {
                 self.about_object(fault, contact, because)
             } else {
-                Testimony::Shows(because)
+                PacketEvidence::Shows(because)
             };
         }
         if is_by_role && !self.report.is_signed_by_role {
-            return Testimony::Nothing;
+            return PacketEvidence::Nothing;
         }
         let rule = fault.rule.as_deref().unwrap_or_default();
         if NOT_EXERCISED.iter().any(|action| rule.contains(action)) {
-            return Testimony::Nothing;
+            return PacketEvidence::Nothing;
         }
         let exchanges: Vec<_> = self
             .seen_at(contact)
@@ -505,7 +523,7 @@ impl<'a> Vantage<'a> {
         if all_passed {
             refutes(ids(exchanges))
         } else {
-            Testimony::Nothing
+            PacketEvidence::Nothing
         }
     }
 
@@ -515,7 +533,7 @@ impl<'a> Vantage<'a> {
         fault: &InspectionFinding,
         contact: &InspectedContact,
         because: Vec<ObservationId>,
-    ) -> Testimony {
+    ) -> PacketEvidence {
         let object = fault.object.as_deref().unwrap_or_default();
         let is_same = |id: &&ObservationId| {
             let seen = self.observation(id);
@@ -524,7 +542,7 @@ impl<'a> Vantage<'a> {
         };
         let same: Vec<_> = because.iter().filter(is_same).cloned().collect();
         if !same.is_empty() {
-            return Testimony::Shows(same);
+            return PacketEvidence::Shows(same);
         }
         let objects = contact.hops.iter().filter(|hop| hop.hop == HopKind::Object);
         let closed = objects.filter(|hop| hop.verdict == Openness::Closed);
@@ -533,9 +551,9 @@ impl<'a> Vantage<'a> {
             seen.is_none_or(|seen| seen.subject.is_none()) && id.subject.is_empty()
         };
         if closed.count() == 1 && because.iter().all(is_unnamed) {
-            Testimony::Shows(because)
+            PacketEvidence::Shows(because)
         } else {
-            Testimony::Nothing
+            PacketEvidence::Nothing
         }
     }
 
@@ -551,8 +569,9 @@ impl<'a> Vantage<'a> {
         self.report.observations.iter().find(|seen| &seen.id == id)
     }
 
-    /// Returns what packets show, if they went to another address than the name has as configured.
-    fn other_way(&self, contact: &'a InspectedContact) -> Option<(String, Vec<ObservationId>)> {
+    /// Returns what packets show, if they went to another address than the configured one of the
+    /// name.
+    fn other_address(&self, contact: &'a InspectedContact) -> Option<(String, Vec<ObservationId>)> {
         let connects = self
             .seen_at(contact)
             .filter(|seen| seen.phase == Phase::Connect);
@@ -593,8 +612,8 @@ impl<'a> Vantage<'a> {
         Some((said, ids(other)))
     }
 
-    /// Whether packets went to the very addresses that the name has as configured.
-    fn is_way_seen(&self, contact: &'a InspectedContact) -> bool {
+    /// Whether packets went to exactly the configured addresses of the name.
+    fn reached_configured_address(&self, contact: &'a InspectedContact) -> bool {
         let mut connects = self
             .seen_at(contact)
             .filter(|seen| seen.phase == Phase::Connect && seen.peer.is_some());
@@ -604,7 +623,7 @@ impl<'a> Vantage<'a> {
             | ConfiguredAnswer::Addresses { addresses } => !addresses.is_empty(),
             ConfiguredAnswer::Nowhere | ConfiguredAnswer::Unknown => false,
         };
-        is_exact && connects.next().is_some() && self.other_way(contact).is_none()
+        is_exact && connects.next().is_some() && self.other_address(contact).is_none()
     }
 
     /// Joins the findings of the packets with the configuration: those that stay, and those that it
@@ -687,7 +706,7 @@ impl<'a> Vantage<'a> {
             if has_other && finding.confidence != Confidence::Certain {
                 ruled_out.push(RuledOutByObject::new(finding, &hops));
             } else {
-                findings.push(self.open_all_the_same(finding, &hops));
+                findings.push(self.contradicted_by_open_hops(finding, &hops));
             }
         }
         (findings, ruled_out)
@@ -720,10 +739,10 @@ impl<'a> Vantage<'a> {
         }
         let is_of_network = kinds.iter().all(|kind| *kind <= HopKind::EndpointPolicy);
         let name = contact.hops.iter().find(|hop| hop.hop == HopKind::Name);
-        let is_way_known = self.is_way_seen(contact)
+        let is_address_known = self.reached_configured_address(contact)
             || name.is_some_and(|hop| hop.verdict == Openness::Open)
-                && self.other_way(contact).is_none();
-        if is_of_network && !is_way_known {
+                && self.other_address(contact).is_none();
+        if is_of_network && !is_address_known {
             return Configured::Unknown;
         }
         // Only AWS's own zone of an endpoint cannot be stale.
@@ -777,7 +796,7 @@ impl<'a> Vantage<'a> {
 
     /// Returns a finding of the packets that the configuration contradicts and that nothing else
     /// explains. It names no object: each is open.
-    fn open_all_the_same(&self, finding: &Finding, hops: &[&Hop]) -> InspectionFinding {
+    fn contradicted_by_open_hops(&self, finding: &Finding, hops: &[&Hop]) -> InspectionFinding {
         let mut joined = self.of_packets_alone(finding);
         joined.basis = Basis::Contradiction;
         joined.confidence = match finding.confidence {
@@ -813,7 +832,7 @@ impl<'a> Vantage<'a> {
                 let what = clause(first.summary.trim_end_matches('.'));
                 let summary = match (&first.contradiction, first.confidence) {
                     (Some(said), _) => format!(
-                        "The task would not start, but why is not known: packets say that {what}, and {}",
+                        "The task would not start, but the reason is not known: packets show that {what}, and {}",
                         clause(&said.configuration)
                     ),
                     (None, Confidence::Certain) if first.basis == Basis::Both => format!(
@@ -872,25 +891,25 @@ impl<'a> Vantage<'a> {
     }
 }
 
-/// What the configuration never shows.
+/// What no configuration shows.
 const CANNOT_BE_SEEN_BY_CONFIGURATION: &str = "The configuration does not show a device or a host that does not answer, a \
-     filter inside a machine, or a change between the packets and the reading.";
+    firewall on a host, or a change between the probe and the reading of the configuration.";
 
-/// Returns what packets never show about a cause.
+/// Returns what no packet shows about a cause.
 const fn cannot_be_seen_by_packets(cause: Cause) -> &'static str {
     match symptom(cause) {
-        Symptom::Silent => {
-            "Packets do not show which rule or route drops them, nor whether anything does: silence is all there is."
+        Symptom::NoResponse => {
+            "Packets do not show which rule or route drops them, or whether anything drops them: they only go unanswered."
         }
-        Symptom::Unanswered | Symptom::Nameless => {
+        Symptom::ResolverSilent | Symptom::NameNotFound => {
             "Packets do not show which zone or rule an answer comes from, and an answer may be cached."
         }
-        _ => "Packets show one request at one time, and not the policy that decides over it.",
+        _ => "Packets show one request at one time, and not the policy that allows or denies it.",
     }
 }
 
-/// Whether the ID or ARN of an object and the subject of an observation name the same: each may have
-/// parts that the other lacks.
+/// Whether the ID or ARN of an object and the subject of an observation name the same: each may
+/// have parts that the other lacks.
 fn names_same_object(object: &str, subject: &str) -> bool {
     const KINDS: [&str; 4] = ["repository/", "parameter/", "log-group:", "secret:"];
     let name = KINDS
@@ -951,11 +970,11 @@ fn objects_of<'a>(hops: &[&'a Hop]) -> (Vec<String>, Option<&'a Hop>) {
     (objects, hops.first().copied())
 }
 
-fn refutes(ids: Vec<ObservationId>) -> Testimony {
+fn refutes(ids: Vec<ObservationId>) -> PacketEvidence {
     if ids.is_empty() {
-        Testimony::Nothing
+        PacketEvidence::Nothing
     } else {
-        Testimony::Refutes(ids)
+        PacketEvidence::Refutes(ids)
     }
 }
 

@@ -1,10 +1,10 @@
 //! The first hop: what a host's name resolves to, as the VPC is configured.
 //!
-//! Route 53 Resolver answers by the most specific of the Resolver rules and private hosted zones that
-//! are associated with the VPC, where a rule wins against a zone of the same name (Route 53 developer
-//! guide, "Considerations when working with a private hosted zone"); an interface endpoint with
-//! private DNS is such a zone, which AWS owns. It needs both DNS attributes of the VPC (AWS
-//! PrivateLink guide, "Private DNS names").
+//! Route 53 Resolver answers by the most specific of the Resolver rules and private hosted zones
+//! that are associated with the VPC, where a rule wins against a zone of the same name (Route 53
+//! developer guide, "Considerations when working with a private hosted zone"); an interface
+//! endpoint with private DNS is such a zone, which AWS owns. It needs both DNS attributes of the
+//! VPC (AWS PrivateLink guide, "Private DNS names").
 
 use std::net::IpAddr;
 
@@ -45,7 +45,7 @@ pub(super) enum UnusedReason {
     NotAvailable,
 }
 
-/// The resolvers that a DHCP option set or AWS names where Amazon's own answers.
+/// Values of `domain-name-servers` that stand for Amazon's own resolver.
 const AMAZON_RESOLVERS: [&str; 3] = ["AmazonProvidedDNS", "169.254.169.253", "fd00:ec2::253"];
 
 /// Determines what `host` resolves to. `service` is the endpoint service that serves the name.

@@ -104,8 +104,9 @@ pub(super) fn objects_at(snapshot: &Snapshot, target: &Target) -> Vec<JudgedHop>
     unique
 }
 
-/// Returns an unknown hop for an object that a customer managed key encrypts: neither the key's state
-/// nor its policy is read, and the task execution role needs `kms:Decrypt` for secrets and parameters.
+/// Returns an unknown hop for an object that a customer managed key encrypts: neither the key's
+/// state nor its policy is read, and the task execution role needs `kms:Decrypt` for secrets and
+/// parameters.
 fn key_of(snapshot: &Snapshot, kind: ObjectKind, key: &str) -> Option<JudgedHop> {
     let object = snapshot.object(kind, key)?;
     let kms_key = object.kms_key.as_deref()?;

@@ -1,7 +1,7 @@
 //! Changes as text: AWS CLI commands, Terraform, and CloudFormation.
 //!
-//! A resource that exists already keeps its other settings: there, Terraform and CloudFormation show
-//! the setting to change in its own definition.
+//! A resource that exists already keeps its other settings: there, Terraform and CloudFormation
+//! show the setting to change in its own definition.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -15,7 +15,7 @@ use crate::safe_text::{shell_word, visible};
 pub struct Patch {
     /// What it does, as a clause without a subject.
     pub title: String,
-    /// What it costs, where there are several ways.
+    /// What it costs, where there are alternatives.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cost: Option<String>,
     /// Commands of the AWS CLI, for a POSIX shell.
@@ -73,7 +73,7 @@ impl Patch {
     }
 }
 
-/// Characters of a comment at most.
+/// Maximum number of characters of a comment.
 const MAX_COMMENT: usize = 4096;
 
 /// Returns a text as a comment of one line, in a shell, Terraform and YAML.
@@ -81,8 +81,8 @@ fn comment(text: &str) -> String {
     format!("# {}\n", visible(text, MAX_COMMENT))
 }
 
-/// Writes the patches of several findings as one text: each finding is a comment, and each change is
-/// there once. `findings` are the comment, the patch, and the remedy where there is no patch.
+/// Writes the patches of several findings as one text, with each finding as a comment and each
+/// change once. `findings` are the comment, the patch, and the remedy where there is no patch.
 pub fn joined<'a>(
     findings: impl Iterator<Item = (String, Option<&'a Patch>, &'a str)>,
     language: PatchLanguage,
@@ -139,11 +139,11 @@ pub fn joined<'a>(
     text
 }
 
-/// What stands in the place of resources that CloudFormation does not have.
+/// Comment in place of resources that CloudFormation does not have.
 const NO_CLOUDFORMATION: &str = "CloudFormation has no resource for this; use the AWS CLI:";
 
-/// Returns changes as Terraform, each with resource names of its own. `before` is how many come before
-/// them in the same document.
+/// Returns changes as Terraform, each with its own resource names. `before` is the number of
+/// changes before them in the same document.
 fn terraform_of(changes: &[ConfigurationChange], before: usize) -> String {
     changes
         .iter()
@@ -156,7 +156,7 @@ fn terraform_of(changes: &[ConfigurationChange], before: usize) -> String {
         .join("\n")
 }
 
-/// A template of CloudFormation, with a name of its own for each resource.
+/// A CloudFormation template, with its own name for each resource.
 #[derive(Default)]
 struct CloudFormationTemplate {
     resources: serde_json::Map<String, Value>,

@@ -1,5 +1,5 @@
-//! The policies on the way: of the VPC endpoint, of the task execution role, and of the repository or
-//! secret.
+//! The policies on the path: of the VPC endpoint, of the task execution role, and of the repository
+//! or secret.
 
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -9,6 +9,7 @@ use super::hop::{HopFault, HopKind, JudgedHop, Openness};
 use super::needed_request::{NeededRequest, Signer};
 use super::snapshot::{ObjectKind, ObjectState, ReadEndpoint, ReadRole, SimulatedAction, Snapshot};
 use super::view::is_s3_service;
+use crate::arn::Arn;
 use crate::cause::Cause;
 use crate::policy::{
     ContextValue, PolicyDecision, PolicyDocument, PolicyRequest, RequestPrincipal, decide,
@@ -64,8 +65,8 @@ fn resource_account(snapshot: &Snapshot, needed: &NeededRequest) -> Option<Strin
     }
 }
 
-/// Whether a request that no statement allows may still be allowed, because a part of its ARN is not
-/// known: the end of a secret's, or container and task in the name of a log stream.
+/// Whether a request that no statement allows may still be allowed, because a part of its ARN is
+/// not known: the end of a secret's, or container and task in the name of a log stream.
 fn may_match(document: &str, needed: &NeededRequest) -> bool {
     let resource = &needed.resource;
     let known = resource.split('?').next().unwrap_or_default();
@@ -392,16 +393,13 @@ fn policy_name(missing: &[&NeededRequest], document: &Value) -> String {
     let action = missing.first().map_or("", |request| request.action);
     let action = action.to_lowercase().replace(':', "-");
     let hash = Sha256::digest(document.to_string());
-    let hash: Vec<_> = hash
-        .iter()
-        .take(4)
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    format!("{PATCH_POLICY}-{action}-{}", hash.concat())
+    format!("{PATCH_POLICY}-{action}-{}", hex::encode(&hash[..4]))
 }
 
-fn role_name(arn: &str) -> &str {
-    arn.rsplit('/').next().unwrap_or(arn)
+/// Returns the name of a role that is named by its ARN or, in a task definition, by its name.
+fn role_name(arn: &str) -> String {
+    arn.parse::<Arn>()
+        .map_or_else(|_| arn.to_owned(), |arn| arn.name().to_owned())
 }
 
 fn missing_action(role: &ReadRole, missing: &[&NeededRequest], how: &str) -> JudgedHop {
@@ -412,7 +410,7 @@ fn missing_action(role: &ReadRole, missing: &[&NeededRequest], how: &str) -> Jud
         .unwrap_or_default();
     let document = json!({ "Version": "2012-10-17", "Statement": [statement(missing, false)] });
     let change = ConfigurationChange::PutRolePolicy {
-        role: role_name(&role.arn).to_owned(),
+        role: role_name(&role.arn),
         name: policy_name(missing, &document),
         document,
     };
@@ -428,7 +426,7 @@ fn missing_action(role: &ReadRole, missing: &[&NeededRequest], how: &str) -> Jud
     )
 }
 
-/// A policy forbids the role a request, whatever others allow.
+/// Returns the hop of a policy that denies the role a request, whatever others allow.
 fn denied_to_role(cause: Cause, arn: &str, rule: String, why: String) -> JudgedHop {
     JudgedHop::closed(
         HopKind::RolePolicy,
@@ -513,7 +511,7 @@ fn simulated(
                     ),
                 );
             }
-            // Container and task in the name of the log stream that was simulated are made up.
+            // The simulated name of the log stream has a made-up container and task.
             _ if request.action == "logs:PutLogEvents" => unknown = Some(unknown_part(request)),
             _ => match resource_allows(snapshot, request) {
                 Some(true) => {}
@@ -662,9 +660,9 @@ fn unread_policy(needed: &NeededRequest) -> String {
     )
 }
 
-/// Whether the policy of an object in the task's own account allows a request by itself: to the role's
-/// ARN or to everyone. One that names the account leaves the decision to the role's policies (IAM user
-/// guide, "Policy evaluation logic"). `None` if that is not known.
+/// Whether the policy of an object in the task's own account allows a request by itself: to the
+/// role's ARN or to everyone. One that names the account leaves the decision to the role's policies
+/// (IAM user guide, "Policy evaluation logic"). `None` if that is not known.
 fn resource_allows(snapshot: &Snapshot, needed: &NeededRequest) -> Option<bool> {
     let Some((kind @ (ObjectKind::Repository | ObjectKind::Secret), key)) = &needed.object else {
         return Some(false);

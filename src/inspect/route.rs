@@ -1,6 +1,6 @@
-//! The second hop: the most specific route, its target, and the gateways on the way.
+//! The second hop: the most specific route, its target, and the gateways behind it.
 //!
-//! A route to what is outside of the VPC and cannot be read, such as a transit gateway, is unknown.
+//! A route out of the VPC to a target that cannot be read, such as a transit gateway, is unknown.
 
 use super::address_set::AddressSet;
 use super::change::ConfigurationChange;
@@ -12,7 +12,7 @@ use crate::cause::Cause;
 
 /// How a contact leaves its subnet.
 #[derive(Debug, Clone)]
-pub(super) enum Way<'a> {
+pub(super) enum NextHop<'a> {
     /// Inside the VPC.
     Local,
     /// Through a gateway endpoint.
@@ -45,7 +45,10 @@ struct Portions<'a> {
 }
 
 /// Determines how a contact leaves the subnet.
-pub(super) fn route<'a>(view: &View<'a>, destination: &Destination<'_>) -> (JudgedHop, Way<'a>) {
+pub(super) fn route<'a>(
+    view: &View<'a>,
+    destination: &Destination<'_>,
+) -> (JudgedHop, NextHop<'a>) {
     let Some(table) = view.snapshot.route_table(view.subnet) else {
         let why = if view.snapshot.route_tables.is_none() {
             "The route tables could not be read (ec2:DescribeRouteTables)."
@@ -53,7 +56,7 @@ pub(super) fn route<'a>(view: &View<'a>, destination: &Destination<'_>) -> (Judg
             "The route table of the subnet is not among those that were read."
         };
         let step = JudgedHop::unknown(HopKind::Route, &view.subnet.id, "", why);
-        return (step, Way::Unknown);
+        return (step, NextHop::Unknown);
     };
     let Portions {
         parts: portions,
@@ -82,7 +85,7 @@ fn by_unread_list<'a>(
     portions: &[Portion<'a>],
     unread: &[&Route],
     destination: &Destination<'_>,
-) -> Option<(JudgedHop, Way<'a>)> {
+) -> Option<(JudgedHop, NextHop<'a>)> {
     let is_local = !portions.is_empty()
         && portions
             .iter()
@@ -98,25 +101,25 @@ fn by_unread_list<'a>(
         table.id
     );
     let step = JudgedHop::unknown(HopKind::Route, &table.id, rules, why);
-    Some((step, Way::Unknown))
+    Some((step, NextHop::Unknown))
 }
 
 /// Joins the results of several routes: they count as one only where they agree.
 fn combined<'a>(
     table: &RouteTable,
-    mut results: Vec<(JudgedHop, Way<'a>)>,
-) -> (JudgedHop, Way<'a>) {
+    mut results: Vec<(JudgedHop, NextHop<'a>)>,
+) -> (JudgedHop, NextHop<'a>) {
     let verdicts: Vec<_> = results.iter().map(|(step, _)| step.verdict()).collect();
     let agree = verdicts.windows(2).all(|pair| pair[0] == pair[1]);
     let kinds: Vec<_> = results
         .iter()
-        .map(|(_, way)| std::mem::discriminant(way))
+        .map(|(_, next_hop)| std::mem::discriminant(next_hop))
         .collect();
-    let same_way = kinds.windows(2).all(|pair| pair[0] == pair[1]);
+    let same_next_hop = kinds.windows(2).all(|pair| pair[0] == pair[1]);
     let last = results.pop();
     match last {
         // The least specific route decides for most addresses.
-        Some(last) if agree && (same_way || last.0.verdict() == Openness::Closed) => last,
+        Some(last) if agree && (same_next_hop || last.0.verdict() == Openness::Closed) => last,
         Some(last) => {
             results.push(last);
             let rules: Vec<_> = results
@@ -129,11 +132,11 @@ fn combined<'a>(
                 rules.join(", "),
                 "The destination's addresses take different routes, and which of them the name resolves to is not known.",
             );
-            (step, Way::Unknown)
+            (step, NextHop::Unknown)
         }
         None => (
             JudgedHop::unknown(HopKind::Route, &table.id, "", "No route was evaluated."),
-            Way::Unknown,
+            NextHop::Unknown,
         ),
     }
 }
@@ -146,8 +149,8 @@ const fn verdict_word(verdict: Openness) -> &'static str {
     }
 }
 
-/// Takes the destination apart by the routes of a table. The most specific route wins; of equal ones,
-/// a static route wins against that of a prefix list (Amazon VPC user guide, "Route priority").
+/// Splits the destination by the routes of a table. The most specific route wins; of equal ones, a
+/// static route wins against that of a prefix list (Amazon VPC user guide, "Route priority").
 fn portions<'a>(
     view: &View<'a>,
     table: &'a RouteTable,
@@ -159,8 +162,8 @@ fn portions<'a>(
         let endpoint = view.snapshot.endpoint(&route.target);
         let gateway_endpoint = endpoint.filter(|endpoint| endpoint.endpoint_type == "Gateway");
         let list = view.snapshot.prefix_list(&route.destination);
-        // Of a service: customers cannot name a list so (Amazon VPC user guide, "AWS-managed prefix
-        // lists").
+        // The list of a service: customers cannot give such a name to theirs (Amazon VPC user
+        // guide, "AWS-managed prefix lists").
         let service_list = list.filter(|list| {
             list.name.starts_with("com.amazonaws.") || list.name.starts_with("cn.com.amazonaws.")
         });
@@ -228,12 +231,12 @@ fn no_route<'a>(
     view: &View<'a>,
     table: &RouteTable,
     destination: &Destination<'_>,
-) -> (JudgedHop, Way<'a>) {
+) -> (JudgedHop, NextHop<'a>) {
     let default = default_destination(view);
     let why = format!("{} has no route to {}.", table.id, destination.name);
     let fault = HopFault::new(
         Cause::NoEgressRoute,
-        ways_out(view, table, None, destination),
+        internet_routes(view, table, None, destination),
     );
     let step = JudgedHop::closed(
         HopKind::Route,
@@ -242,13 +245,13 @@ fn no_route<'a>(
         why,
         fault,
     );
-    (step, Way::Closed)
+    (step, NextHop::Closed)
 }
 
-/// Returns changes that give a route table a way to the internet. There is none to offer for IPv6,
-/// whose ways differ, nor to private addresses, and none that replaces a route of another use than
+/// Returns changes that give a route table a route to the internet. It returns none for IPv6, which
+/// takes other gateways, none for private addresses, and none that would replace another route than
 /// `replaced` as the default route.
-fn ways_out(
+fn internet_routes(
     view: &View<'_>,
     table: &RouteTable,
     replaced: Option<&Route>,
@@ -330,30 +333,30 @@ fn target<'a>(
     table: &RouteTable,
     portion: &Portion<'a>,
     destination: &Destination<'_>,
-) -> (JudgedHop, Way<'a>) {
+) -> (JudgedHop, NextHop<'a>) {
     let route = portion.route;
     let rule = rule_of(route);
-    let open = |way, why: String| {
+    let open = |next_hop, why: String| {
         (
             JudgedHop::open(HopKind::Route, &table.id, rule.clone(), why),
-            way,
+            next_hop,
         )
     };
     let unknown = |why: String| {
         (
             JudgedHop::unknown(HopKind::Route, &table.id, rule.clone(), why),
-            Way::Unknown,
+            NextHop::Unknown,
         )
     };
     let closed = |object: &str, rule: String, why: String, fault: HopFault| {
         (
             JudgedHop::closed(HopKind::Route, object, rule, why, fault),
-            Way::Closed,
+            NextHop::Closed,
         )
     };
     let target = route.target.as_str();
     if target == "local" {
-        return open(Way::Local, "The destination is inside the VPC.".into());
+        return open(NextHop::Local, "The destination is inside the VPC.".into());
     }
     if target.starts_with("nat-") {
         return through_nat(view, table, route, destination);
@@ -365,14 +368,14 @@ fn target<'a>(
             format!("The route's target {target} no longer exists (blackhole)."),
             HopFault::new(
                 Cause::NoEgressRoute,
-                ways_out(view, table, Some(route), destination),
+                internet_routes(view, table, Some(route), destination),
             ),
         );
     }
     if let Some(endpoint) = portion.gateway_endpoint {
         if is_available(endpoint) {
             return open(
-                Way::GatewayEndpoint(endpoint),
+                NextHop::GatewayEndpoint(endpoint),
                 format!("The gateway endpoint {target} leads to Amazon S3."),
             );
         }
@@ -396,7 +399,7 @@ fn target<'a>(
             return stopped;
         }
         return open(
-            Way::Internet,
+            NextHop::Internet,
             "The egress-only internet gateway lets outbound IPv6 connections through.".into(),
         );
     }
@@ -427,7 +430,7 @@ fn through_internet_gateway<'a>(
     table: &RouteTable,
     route: &Route,
     destination: &Destination<'_>,
-) -> (JudgedHop, Way<'a>) {
+) -> (JudgedHop, NextHop<'a>) {
     let rule = rule_of(route);
     let gateway = route.target.as_str();
     match is_attached(view, gateway) {
@@ -440,7 +443,7 @@ fn through_internet_gateway<'a>(
                     "Whether {gateway} is attached to the VPC could not be read (ec2:DescribeInternetGateways)."
                 ),
             );
-            return (step, Way::Unknown);
+            return (step, NextHop::Unknown);
         }
         Some(false) => {
             let step = JudgedHop::closed(
@@ -450,10 +453,10 @@ fn through_internet_gateway<'a>(
                 format!("{gateway} is not attached to the VPC {}.", view.subnet.vpc),
                 HopFault::new(
                     Cause::NoEgressRoute,
-                    ways_out(view, table, Some(route), destination),
+                    internet_routes(view, table, Some(route), destination),
                 ),
             );
-            return (step, Way::Closed);
+            return (step, NextHop::Closed);
         }
         Some(true) => {}
     }
@@ -468,7 +471,7 @@ fn through_internet_gateway<'a>(
             rule,
             "The container instance makes this contact, and whether it has a public IP address was not read.",
         );
-        return (step, Way::Unknown);
+        return (step, NextHop::Unknown);
     }
     if !view.is_ipv6() && !task.assign_public_ip && task.only_subnets_known {
         let step = JudgedHop::unknown(
@@ -477,7 +480,7 @@ fn through_internet_gateway<'a>(
             rule,
             "Whether the task has a public address is not known; pass --service, or --assign-public-ip if it has one.",
         );
-        return (step, Way::Unknown);
+        return (step, NextHop::Unknown);
     }
     if !view.is_ipv6() && !task.assign_public_ip {
         let assign = ConfigurationChange::AssignPublicIp {
@@ -486,7 +489,7 @@ fn through_internet_gateway<'a>(
             subnets: task.subnets.clone(),
             groups: view.task_groups().unwrap_or_default(),
         };
-        let others = ways_out(view, table, Some(route), destination);
+        let others = internet_routes(view, table, Some(route), destination);
         let step = JudgedHop::closed(
             HopKind::Route,
             &table.id,
@@ -496,7 +499,7 @@ fn through_internet_gateway<'a>(
             ),
             HopFault::new(Cause::PublicIpMissing, [assign].into_iter().chain(others)),
         );
-        return (step, Way::Closed);
+        return (step, NextHop::Closed);
     }
     let with = if view.is_ipv6() {
         "The internet gateway forwards traffic from the subnet's IPv6 addresses."
@@ -505,7 +508,7 @@ fn through_internet_gateway<'a>(
     };
     (
         JudgedHop::open(HopKind::Route, &table.id, rule, with),
-        Way::Internet,
+        NextHop::Internet,
     )
 }
 
@@ -514,17 +517,17 @@ fn through_nat<'a>(
     table: &RouteTable,
     route: &Route,
     destination: &Destination<'_>,
-) -> (JudgedHop, Way<'a>) {
+) -> (JudgedHop, NextHop<'a>) {
     let rule = rule_of(route);
     let id = route.target.as_str();
     let unknown = |why: String| {
         (
             JudgedHop::unknown(HopKind::Route, &table.id, rule.clone(), why),
-            Way::Unknown,
+            NextHop::Unknown,
         )
     };
     let unhealthy = |rule: String, why: String| {
-        let mut changes = ways_out(view, table, Some(route), destination);
+        let mut changes = internet_routes(view, table, Some(route), destination);
         changes.retain(
             |change| !matches!(change, ConfigurationChange::RouteToNat { nat, .. } if nat == id),
         );
@@ -535,7 +538,7 @@ fn through_nat<'a>(
             why,
             HopFault::new(Cause::NatGatewayUnhealthy, changes),
         );
-        (step, Way::Closed)
+        (step, NextHop::Closed)
     };
     let in_table = format!("{} of {}", rule, table.id);
     let Some(nat) = view.snapshot.nat_gateway(id) else {
@@ -576,19 +579,19 @@ fn through_nat<'a>(
     beyond_nat(view, table, route, nat, destination)
 }
 
-/// Follows the way beyond a healthy public NAT gateway: through its own subnet's route table.
+/// Follows the path beyond a healthy public NAT gateway: through its own subnet's route table.
 fn beyond_nat<'a>(
     view: &View<'a>,
     table: &RouteTable,
     route: &Route,
     nat: &NatGateway,
     destination: &Destination<'_>,
-) -> (JudgedHop, Way<'a>) {
+) -> (JudgedHop, NextHop<'a>) {
     let rule = rule_of(route);
     let unknown = |why: String| {
         (
             JudgedHop::unknown(HopKind::Route, &table.id, rule.clone(), why),
-            Way::Unknown,
+            NextHop::Unknown,
         )
     };
     if view.is_ipv6() {
@@ -616,7 +619,7 @@ fn beyond_nat<'a>(
                         rule,
                         format!("The regional NAT gateway {} is available.", nat.id),
                     ),
-                    Way::Nat(None),
+                    NextHop::Nat(None),
                 ),
             };
         }
@@ -663,12 +666,12 @@ fn beyond_nat<'a>(
             ),
             HopFault::new(Cause::NoEgressRoute, change),
         );
-        results.push((step, Way::Closed));
+        results.push((step, NextHop::Closed));
     }
     combined(own, results)
 }
 
-/// The subnet of a NAT gateway, from which a way goes on.
+/// The subnet of a NAT gateway, from which the path continues.
 struct NatSubnet<'a, 'b> {
     /// Table and rule that lead to the NAT gateway.
     table: &'b RouteTable,
@@ -681,7 +684,7 @@ struct NatSubnet<'a, 'b> {
 
 impl<'a> NatSubnet<'a, '_> {
     /// Follows one route of the NAT gateway's subnet.
-    fn target(&self, view: &View<'a>, portion: &Portion<'a>) -> (JudgedHop, Way<'a>) {
+    fn target(&self, view: &View<'a>, portion: &Portion<'a>) -> (JudgedHop, NextHop<'a>) {
         let Self {
             table,
             rule,
@@ -693,7 +696,7 @@ impl<'a> NatSubnet<'a, '_> {
         let unknown = |why: String| {
             (
                 JudgedHop::unknown(HopKind::Route, &table.id, rule, why),
-                Way::Unknown,
+                NextHop::Unknown,
             )
         };
         if let Some(endpoint) = portion.gateway_endpoint
@@ -705,7 +708,7 @@ impl<'a> NatSubnet<'a, '_> {
                 nat.id, own.id, endpoint.id
             );
             let step = JudgedHop::open(HopKind::Route, &table.id, rule, why);
-            return (step, Way::NatToEndpoint(subnet, endpoint));
+            return (step, NextHop::NatToEndpoint(subnet, endpoint));
         }
         if !next.target.starts_with("igw-") {
             return unknown(format!(
@@ -731,7 +734,7 @@ impl<'a> NatSubnet<'a, '_> {
                 ),
                 HopFault::new(Cause::NoEgressRoute, change),
             );
-            return (step, Way::Closed);
+            return (step, NextHop::Closed);
         }
         if is_attached(view, &next.target).is_none() {
             return unknown(format!(
@@ -751,7 +754,7 @@ impl<'a> NatSubnet<'a, '_> {
                 nat.id, own.id, next.target
             ),
         );
-        (step, Way::Nat(subnet))
+        (step, NextHop::Nat(subnet))
     }
 }
 
@@ -764,7 +767,7 @@ fn attached_gateway(view: &View<'_>) -> Option<String> {
         .next()
 }
 
-/// Checks VPC Block Public Access where a way crosses the internet gateway from `subnet`: in mode
+/// Checks VPC Block Public Access where a path crosses the internet gateway from `subnet`: in mode
 /// `block-ingress` only NAT gateways and egress-only gateways let traffic out, in mode
 /// `block-bidirectional` nothing does, unless the subnet or its VPC is excluded (Amazon VPC user
 /// guide, "Block public access to VPCs and subnets").
@@ -774,11 +777,11 @@ fn blocked<'a>(
     route: &Route,
     subnet: &Subnet,
     is_direct: bool,
-) -> Option<(JudgedHop, Way<'a>)> {
+) -> Option<(JudgedHop, NextHop<'a>)> {
     let unknown = |why: &str| {
         Some((
             JudgedHop::unknown(HopKind::Route, &table.id, rule_of(route), why.to_owned()),
-            Way::Unknown,
+            NextHop::Unknown,
         ))
     };
     let Some(block) = &view.snapshot.block_public_access else {
@@ -837,5 +840,5 @@ fn blocked<'a>(
         ),
         HopFault::new(Cause::VpcBlockPublicAccess, [change]),
     );
-    Some((step, Way::Closed))
+    Some((step, NextHop::Closed))
 }

@@ -74,7 +74,7 @@ pub struct Snapshot {
     /// The task execution role.
     #[serde(default)]
     pub role: Option<ReadRole>,
-    /// Rights that are missing, and what they would have added.
+    /// Permissions that are missing, and what they would have added.
     #[serde(default)]
     pub unread: Vec<Unread>,
 }
@@ -341,8 +341,8 @@ pub enum ObjectState {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReadObject {
     pub kind: ObjectKind,
-    /// Repository `ACCOUNT/REGION/NAME`, image reference, `valueFrom`, log group `REGION/NAME`, registry
-    /// `ACCOUNT/REGION`.
+    /// Repository `ACCOUNT/REGION/NAME`, image reference, `valueFrom`, log group `REGION/NAME`,
+    /// registry `ACCOUNT/REGION`.
     pub key: String,
     pub state: ObjectState,
     /// Its complete ARN, where the service names it.
@@ -364,7 +364,7 @@ pub struct ReadObject {
 #[serde(default)]
 pub struct ReadRole {
     pub arn: String,
-    /// Whether IAM has the role; `None` if it could not be read.
+    /// Whether the role exists; `None` if it could not be read.
     pub exists: Option<bool>,
     pub trust_policy: Option<String>,
     /// Name and document of each attached and inline policy; `None` if one could not be read.
@@ -372,7 +372,7 @@ pub struct ReadRole {
     /// `None` if it could not be read.
     pub has_boundary: Option<bool>,
     pub boundary: Option<String>,
-    /// Results of `iam:SimulatePrincipalPolicy`; `None` if they could not be had.
+    /// Results of `iam:SimulatePrincipalPolicy`; `None` if it could not be called.
     pub simulation: Option<Vec<SimulatedAction>>,
 }
 
@@ -443,7 +443,7 @@ impl Snapshot {
     pub fn sees_whole_vpc(&self, subnet: &Subnet) -> bool {
         match (&self.account, &subnet.owner) {
             (Some(account), Some(owner)) => account == owner,
-            // Not known is not the owner.
+            // An unknown owner counts as another account.
             _ => false,
         }
     }

@@ -60,13 +60,15 @@ pub struct Event {
 #[derive(Debug, Clone)]
 pub struct RuntimeApi {
     authority: String,
-    /// Path in the address, which only emulators use.
+    /// Path in the address, which only emulators have.
     base: String,
 }
 
 impl RuntimeApi {
-    /// Returns the API at an address such as `127.0.0.1:9001`.
+    /// Returns the API at an address such as `127.0.0.1:9001`, or `http://127.0.0.1:9177/.rt` of
+    /// `cargo lambda watch`.
     pub fn new(address: &str) -> Self {
+        let address = address.trim_start_matches("http://");
         let (authority, base) = address.split_once('/').unwrap_or((address, ""));
         let separator = if base.is_empty() { "" } else { "/" };
         Self {

@@ -26,8 +26,8 @@ pub struct Certificate {
     /// Whether `not_after` had passed when the certificate was presented.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub expired: bool,
-    /// Whether the issuer calls itself a public certificate authority. The chain is then incomplete,
-    /// because an inspecting device has a certificate authority of its own.
+    /// Whether the issuer calls itself a public certificate authority. The chain is then
+    /// incomplete, because an inspecting device has a certificate authority of its own.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub public_issuer: bool,
 }

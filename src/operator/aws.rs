@@ -167,7 +167,8 @@ impl Client {
         }
     }
 
-    /// Returns a client with another limit for a whole call, for one that waits for its work to end.
+    /// Returns a client with another limit for a whole call, for one that waits for its work to
+    /// end.
     #[must_use]
     pub fn with_timeout(&self, timeout: Duration) -> Self {
         Self {
@@ -185,8 +186,8 @@ impl Client {
         }
     }
 
-    /// Sends a signed request for an object or bucket to Amazon S3, and returns the response without
-    /// its body, whatever its status. A throttled or failed request is repeated.
+    /// Sends a signed request for an object or bucket to Amazon S3, and returns the response
+    /// without its body, whatever its status. A throttled or failed request is repeated.
     pub(super) async fn s3(
         &self,
         operation: &str,
@@ -400,8 +401,8 @@ impl Client {
         Ok(body.into())
     }
 
-    /// Calls `send` again while its error may pass, and logs how each attempt ended: neither a header
-    /// nor a body, which may hold secrets.
+    /// Calls `send` again while its error may pass, and logs how each attempt ended: neither a
+    /// header nor a body, which may hold secrets.
     async fn repeat<T, F>(
         &self,
         api: Api,
@@ -542,8 +543,8 @@ pub(super) async fn read_body(
     Ok(body)
 }
 
-/// Time limit for the credentials of a profile: those of AWS IAM Identity Center and of assumed roles
-/// take one or two calls.
+/// Time limit for the credentials of a profile: those of AWS IAM Identity Center and of assumed
+/// roles take one or two calls.
 const PROFILE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Loads the credentials of the AWS CLI's files: of the profile in `AWS_PROFILE`, or of the default

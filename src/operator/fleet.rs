@@ -1,4 +1,5 @@
-//! `fleet`: targets of many accounts and Regions, each probed by a worker that assumes a role there.
+//! `fleet`: targets of many accounts and Regions, each probed by a worker that assumes a role
+//! there.
 //!
 //! ```text
 //! targets ─▶ [`worker`] for each: [`role`] ─▶ launch ─▶ [`store`]: reports, comparison, result
@@ -6,9 +7,9 @@
 //!            one comparison, page, summary, message ◀── [`reduce`]
 //! ```
 //!
-//! `fleet run` does it on one machine. AWS Step Functions and AWS Lambda do it with the same code, by
-//! way of [`event`] and the templates of [`mod@print`]. [`failed_start`] probes in place of a task that did
-//! not start.
+//! `fleet run` does it on one machine. AWS Step Functions and AWS Lambda do it with the same code,
+//! through [`event`] and the templates of [`mod@print`]. [`failed_start`] probes in place of a task
+//! that did not start.
 
 pub mod cost;
 pub mod discover;
@@ -53,6 +54,7 @@ pub async fn publish(
         .map(drop)
 }
 
-/// Longest subject, and characters of a message: it has at most 256 KiB (SNS API reference, Publish).
+/// Maximum number of characters of a subject and of a message, which has at most 256 KiB (SNS API
+/// reference, Publish).
 const MAX_SUBJECT: usize = 100;
 const MAX_MESSAGE_CHARS: usize = 60_000;

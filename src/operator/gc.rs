@@ -95,8 +95,8 @@ pub struct ProbeFunction {
 }
 
 impl ProbeFunction {
-    /// Returns why a launch may still use the function at `now` (seconds since 1970). `None` if it is
-    /// an orphan.
+    /// Returns why a launch may still use the function at `now` (seconds since 1970). `None` if it
+    /// is an orphan.
     pub fn watched_by(&self, now: f64) -> Option<String> {
         self.launcher.as_ref()?.watches(self.created_at, now)
     }

@@ -108,7 +108,8 @@ pub fn read_files(spec: &InstallSpec) -> Result<Vec<AgentFile>, OperatorError> {
     Ok(selected.into_values().collect())
 }
 
-/// Returns the file for `platform` that this binary contains, or any other; `None` in a source build.
+/// Returns the file for `platform` that this binary contains, or any other; `None` in a source
+/// build.
 pub fn embedded_agent(platform: &Platform) -> Option<Result<AgentFile, OperatorError>> {
     let name = platform.to_string();
     let file = embedded_files()

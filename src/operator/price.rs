@@ -8,8 +8,8 @@ use std::fmt::Write as _;
 pub const LAMBDA_REQUEST: f64 = 0.20 / 1e6;
 pub const LAMBDA_GB_SECOND: f64 = 0.000_016_666_7;
 
-/// A task of 256 CPU units and 512 MB on Fargate for a minute, the shortest time that is billed (AWS
-/// Fargate pricing: $0.04048 a vCPU-hour, $0.004445 a GB-hour).
+/// A task of 256 CPU units and 512 MB on Fargate for a minute, the shortest time that is billed
+/// (AWS Fargate pricing: $0.04048 a vCPU-hour, $0.004445 a GB-hour).
 pub const TASK_MINUTE: f64 = (0.25 * 0.04048 + 0.5 * 0.004_445) / 60.0;
 
 /// A custom metric and an alarm for a month (Amazon CloudWatch pricing, first 10,000 metrics).

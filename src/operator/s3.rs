@@ -138,8 +138,8 @@ impl Bucket {
         Ok(Some((body, tag)))
     }
 
-    /// Calls `on_line` with each line of an object, without its end. A line of more than `max` bytes
-    /// is passed as `None`. Returns whether there is such an object.
+    /// Calls `on_line` with each line of an object, without its end. A line of more than `max`
+    /// bytes is passed as `None`. Returns whether there is such an object.
     pub async fn lines(
         &self,
         key: &str,
@@ -226,8 +226,8 @@ struct ListedObject {
     key: String,
 }
 
-/// Splits what arrives in pieces into lines, without their ends. Empty lines are left out, and of a line of
-/// more than `max` bytes is passed `None`.
+/// Splits what arrives in pieces into lines, without their ends. Empty lines are left out, and of a
+/// line of more than `max` bytes is passed `None`.
 pub(super) struct LineSplitter {
     line: Vec<u8>,
     max: usize,

@@ -137,9 +137,10 @@ pub fn execute_command(region: &Region, ip_family: IpFamily) -> ReachabilityChec
     }
 }
 
-/// Returns the endpoint to which the agent of GuardDuty Runtime Monitoring reports. GuardDuty creates
-/// the VPC endpoint for it (GuardDuty user guide, "Prerequisites for AWS Fargate (Amazon ECS only)
-/// support"), so a VPC without one, or with its DNS off, uses the same name on the internet.
+/// Returns the endpoint to which the agent of GuardDuty Runtime Monitoring reports. GuardDuty
+/// creates the VPC endpoint for it (GuardDuty user guide, "Prerequisites for AWS Fargate (Amazon
+/// ECS only) support"), so in a VPC without one, or without its private DNS, the same name leads to
+/// the internet.
 pub fn guard_duty_data(region: &Region) -> ReachabilityCheck {
     ReachabilityCheck {
         dependency: Dependency::GuardDutyData,
@@ -150,9 +151,10 @@ pub fn guard_duty_data(region: &Region) -> ReachabilityCheck {
     }
 }
 
-/// Returns the services that the container agent of an instance calls for itself (Amazon ECS developer
-/// guide, "Amazon ECS interface VPC endpoints"). On the internet, the names of the last two have
-/// numbers that only Amazon ECS tells the agent; without them they are those of the VPC endpoints.
+/// Returns the services that the container agent of an instance calls for itself (Amazon ECS
+/// developer guide, "Amazon ECS interface VPC endpoints"). On the internet, the names of the last
+/// two have numbers that only Amazon ECS tells the agent; without them they are those of the VPC
+/// endpoints.
 pub fn container_agent(region: &Region, ip_family: IpFamily) -> [ReachabilityCheck; 3] {
     let hosts = [
         endpoints::api_host(Service::Ecs, region, ip_family.variant()),
@@ -168,9 +170,9 @@ pub fn container_agent(region: &Region, ip_family: IpFamily) -> [ReachabilityChe
     })
 }
 
-/// Returns the hosts that configure the Service Connect proxy, of which one is enough: that of the VPC
-/// endpoint for `ecs-agent`, and the one on the internet, which serves a VPC without the endpoint
-/// (Amazon ECS developer guide, "Amazon ECS interface VPC endpoints"; amazon-ecs-agent,
+/// Returns the hosts that configure the Service Connect proxy, of which one is enough: that of the
+/// VPC endpoint for `ecs-agent`, and the one on the internet, which serves a VPC without the
+/// endpoint (Amazon ECS developer guide, "Amazon ECS interface VPC endpoints"; amazon-ecs-agent,
 /// `serviceconnect/manager_linux.go`). The host name of the former is not documented: see
 /// [`endpoints::api_host`].
 ///

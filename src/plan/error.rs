@@ -1,4 +1,4 @@
-//! Why inputs or JSON do not give a plan.
+//! Why no plan can be derived from inputs or JSON.
 
 use thiserror::Error;
 
@@ -8,7 +8,7 @@ use super::s3_object::InvalidS3ObjectArn;
 use super::value_from::InvalidValueFrom;
 use super::{MAX_PLAN_BYTES, MAX_TARGETS, SCHEMA};
 
-/// Why inputs or JSON do not give a plan.
+/// Why no plan can be derived from inputs or JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum PlanError {
     /// A log group name breaks CloudWatch Logs' rules.

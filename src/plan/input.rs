@@ -29,8 +29,8 @@ pub struct PlanInput {
     pub environment_files: Vec<String>,
     /// EFS file systems to mount.
     pub file_systems: Vec<EfsVolume>,
-    /// File systems of Amazon FSx for Windows File Server to mount, by ID. Their hosts are known only to
-    /// the API of FSx.
+    /// File systems of Amazon FSx for Windows File Server to mount, by ID. Their hosts are known
+    /// only to the API of FSx.
     pub windows_file_systems: Vec<String>,
     /// Hosts that are checked for reachability only.
     pub connections: Vec<ReachabilityCheck>,
@@ -48,7 +48,7 @@ pub struct PlanInput {
     pub vpc_cidrs: Vec<IpNet>,
     /// The IP versions of the task's subnet, which decide the names of AWS services.
     pub ip_family: IpFamily,
-    /// The task's account, if more than its roles tell it.
+    /// The task's account, if it is known from more than the ARNs of its roles.
     pub account: Option<String>,
     /// ARN of the task execution role.
     pub execution_role: Option<String>,
@@ -153,7 +153,10 @@ const fn https_port() -> u16 {
     443
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
 const fn is_https_port(port: &u16) -> bool {
     *port == https_port()
 }

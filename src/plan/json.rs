@@ -274,8 +274,8 @@ fn to_json(value: &impl Serialize) -> Result<String, PlanError> {
         .map_err(|error| PlanError::Json(error.to_string()))
 }
 
-/// Groups adjacent values of one resource type, Region and account, in order, and writes their common
-/// prefix once.
+/// Groups adjacent values of one resource type, Region and account, in order, and writes their
+/// common prefix once.
 fn group_by_prefix(values: impl Iterator<Item = String>) -> Vec<PrefixGroup> {
     let values: Vec<String> = values.collect();
     values

@@ -30,7 +30,7 @@ use super::{LaunchType, PlanInput, Platform, TaskHost, shorten};
 use node::Node;
 
 /// Maximum number of bytes. ECS accepts task definitions of 64 KiB (service quotas);
-/// `describe-task-definition` adds some of its own, and layout some more.
+/// `describe-task-definition` adds members of its own, and indentation takes more.
 pub const MAX_SIZE: usize = 256 * 1024;
 
 /// Maximum number of containers of a task definition (ECS service quotas).
@@ -178,8 +178,9 @@ impl TaskDefinitionReader {
     }
 }
 
-/// Returns where the task can run. A definition without a network mode has the default one, which is
-/// not Fargate's (ECS API reference, RegisterTaskDefinition); one without a family is a part of one.
+/// Returns where the task can run. A definition without a network mode has the default one, which
+/// is not Fargate's (ECS API reference, RegisterTaskDefinition). A document without a family is
+/// only a part of a definition.
 fn task_host(definition: &Node<'_>, required: &[&str]) -> Result<TaskHost, TaskDefinitionError> {
     let mode = definition.member("networkMode")?;
     let mode = mode.map(|mode| mode.text().map(str::to_owned)).transpose();
@@ -211,7 +212,7 @@ fn task_host(definition: &Node<'_>, required: &[&str]) -> Result<TaskHost, TaskD
     };
     if host.is_instance() {
         host.has_own_interface = mode.as_deref() == Some("awsvpc");
-        host.uses_instance_role = definition.member("executionRoleArn")?.is_none();
+        host.uses_instance_role = !has_role(definition, "executionRoleArn")?;
     }
     Ok(host)
 }
@@ -239,6 +240,12 @@ fn role_arn(definition: &Node<'_>, name: &str) -> Result<Option<String>, TaskDef
         .text_of(name)?
         .filter(|role| role.starts_with("arn:"))
         .map(str::to_owned))
+}
+
+/// Whether a role is set. Tools print one that is absent as an empty text.
+fn has_role(definition: &Node<'_>, name: &str) -> Result<bool, TaskDefinitionError> {
+    let role = definition.member(name)?;
+    Ok(role.is_some_and(|role| role.value().as_str() != Some("")))
 }
 
 /// Returns the platform of the image. Windows images also differ by build; all of them are

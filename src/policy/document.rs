@@ -6,6 +6,7 @@ use super::condition::{self, Condition};
 use super::pattern;
 use super::request::{PolicyRequest, RequestPrincipal};
 use super::truth::{Truth, all, any};
+use crate::arn::Arn;
 
 /// A policy document.
 #[derive(Debug, Clone, PartialEq)]
@@ -269,17 +270,12 @@ fn matches_principal(named: &Named, principal: &RequestPrincipal) -> Truth {
 }
 
 fn matches_role(value: &str, role: &str) -> Truth {
-    let account = role.split(':').nth(4).unwrap_or_default();
+    let role_arn = role.parse::<Arn>();
+    let account = role_arn.as_ref().map_or("", |arn| &arn.account);
     if value == role || value == account {
         return Truth::Yes;
     }
-    let mut parts = value.splitn(6, ':');
-    let (Some("arn"), service, of_account, resource) = (
-        parts.next(),
-        parts.nth(1).unwrap_or_default(),
-        parts.nth(1).unwrap_or_default(),
-        parts.next().unwrap_or_default(),
-    ) else {
+    let Ok(principal) = value.parse::<Arn>() else {
         let is_unique_id = value.starts_with("AROA") || value.starts_with("AIDA");
         return if is_unique_id {
             Truth::unknown(format!("the unique ID {value} cannot be compared"))
@@ -287,11 +283,11 @@ fn matches_role(value: &str, role: &str) -> Truth {
             Truth::No
         };
     };
-    if of_account != account {
+    if principal.account != account {
         return Truth::No;
     }
-    let name = role.rsplit('/').next().unwrap_or_default();
-    match (service, resource) {
+    let name = role_arn.as_ref().map_or("", |arn| arn.name());
+    match (&*principal.service, &*principal.resource) {
         ("iam", "root") => Truth::Yes,
         ("sts", session) if session.starts_with(&format!("assumed-role/{name}/")) => {
             Truth::unknown("the name of the role's session cannot be known")

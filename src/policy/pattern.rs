@@ -60,9 +60,9 @@ fn matches_pieces(pattern: &[Piece], text: &[char]) -> bool {
     pattern[p..].iter().all(|piece| *piece == Piece::Many)
 }
 
-/// Whether a resource matches an ARN pattern. IAM compares segment by segment, and only a `*` at the
-/// end of a segment reaches beyond a colon (IAM user guide, "IAM JSON policy elements: Resource").
-/// A match that needs more is unknown.
+/// Whether a resource matches an ARN pattern. IAM compares segment by segment, and only a `*` at
+/// the end of a segment reaches beyond a colon (IAM user guide, "IAM JSON policy elements:
+/// Resource"). A match that needs more is unknown.
 pub(super) fn matches_resource(pattern: &str, resource: &str) -> Truth {
     if pattern == "*" {
         return Truth::Yes;
@@ -95,7 +95,8 @@ fn matches_segments(segments: &[&str], parts: &[&str]) -> bool {
 }
 
 /// Whether two ARNs match as `ArnLike` and `ArnEquals` compare them, each of the six parts by
-/// itself (IAM user guide, "Condition operators").
+/// itself (IAM user guide, "Condition operators"). Not parsed as [`crate::arn::Arn`]: a pattern may
+/// have empty parts.
 pub(super) fn matches_arn(pattern: &str, arn: &str) -> bool {
     let split = |text: &str| text.splitn(6, ':').map(str::to_owned).collect::<Vec<_>>();
     let (pattern, arn) = (split(pattern), split(arn));

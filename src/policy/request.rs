@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::arn::Arn;
+
 /// The principal of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RequestPrincipal {
@@ -55,8 +57,8 @@ impl PolicyRequest {
         request.set("aws:SecureTransport", "true");
         match request.principal.clone() {
             RequestPrincipal::Role { arn } => {
-                if let Some(account) = arn.split(':').nth(4) {
-                    request.set("aws:PrincipalAccount", account);
+                if let Ok(arn) = arn.parse::<Arn>() {
+                    request.set("aws:PrincipalAccount", &arn.account);
                 }
                 request.set("aws:PrincipalArn", &arn);
                 request.set("aws:PrincipalType", "AssumedRole");

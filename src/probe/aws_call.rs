@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 use tokio::time::sleep;
 
 use crate::aws::credentials::Credentials;
+pub use crate::aws::json_api::{ECR, JsonApi, LOGS, SECRETS_MANAGER, SSM};
 use crate::aws::{error_response, sign, withheld};
 use crate::observation::{Answer, Dependency, Failure, Observation, Outcome, Phase, Speaker};
 use crate::probe::context::{ProbeContext, observe};
@@ -257,35 +258,6 @@ fn wants_longer_wait(observation: &Observation) -> bool {
             .map_or(true, |seconds: u64| seconds > MAX_RETRY_AFTER_SECS)
     })
 }
-
-/// An AWS API with the AWS JSON 1.0 or 1.1 protocol.
-#[derive(Debug, Clone, Copy)]
-pub struct JsonApi {
-    signing_name: &'static str,
-    /// `X-Amz-Target` before the dot.
-    target_prefix: &'static str,
-}
-
-/// Amazon ECR, version 2015-09-21.
-pub const ECR: JsonApi = JsonApi {
-    signing_name: "ecr",
-    target_prefix: "AmazonEC2ContainerRegistry_V20150921",
-};
-/// CloudWatch Logs, version 2014-03-28.
-pub const LOGS: JsonApi = JsonApi {
-    signing_name: "logs",
-    target_prefix: "Logs_20140328",
-};
-/// Secrets Manager, version 2017-10-17.
-pub const SECRETS_MANAGER: JsonApi = JsonApi {
-    signing_name: "secretsmanager",
-    target_prefix: "secretsmanager",
-};
-/// Systems Manager, version 2014-11-06.
-pub const SSM: JsonApi = JsonApi {
-    signing_name: "ssm",
-    target_prefix: "AmazonSSM",
-};
 
 impl JsonApi {
     /// Calls `action` with `input`, signed for `region`. If signing fails, the result is a failed

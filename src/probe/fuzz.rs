@@ -20,8 +20,8 @@ pub fn dns_message(bytes: &[u8]) {
     }
 }
 
-/// A server's response: its head, and a body of a length, in chunks or until the connection ends. The
-/// first byte chooses how the body is read.
+/// A server's response: its head, and a body of a length, in chunks or until the connection ends.
+/// The first byte chooses how the body is read.
 pub fn http_response(bytes: &[u8]) {
     const LIMIT: usize = 512;
     let Some((mode, response)) = bytes.split_first() else {

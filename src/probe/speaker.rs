@@ -24,6 +24,9 @@ const AWS_HEADERS: [&str; 4] = [
     "x-amzn-errortype",
 ];
 
+/// Those of Amazon S3 itself (S3 API reference, "Common response headers").
+const S3_HEADERS: [&str; 2] = ["x-amz-request-id", "x-amz-id-2"];
+
 /// Header of registries (distribution specification 1.1, "Legacy Docker support HTTP headers"). ECR
 /// and Docker's registry send it with every answer.
 const REGISTRY_HEADER: &str = "docker-distribution-api-version";
@@ -72,21 +75,25 @@ pub fn speaker(question: Question<'_>, answer: HttpAnswer<'_>) -> Speaker {
 }
 
 impl HttpAnswer<'_> {
-    /// An AWS JSON API names each error in the body or in a header, and labels each answer with a
-    /// request ID. No other server sends `__type` with the protocol's content type, whereas many
-    /// send a `message`.
+    /// An AWS JSON API names each error in `__type`, labels each answer with a request ID, and has
+    /// the protocol's content type. Two of these marks show the service; one alone proves nothing:
+    /// Amazon API Gateway, on which proxies run, also sends a request ID and the name of an error,
+    /// and many servers send a `message`.
     fn of_json_api(self, dependency: Dependency) -> Speaker {
         if self.status.is_success() {
             return self.of_json_success(dependency);
         }
         let labelled = self.has_aws_header();
         let typed = self.json().is_some_and(|body| body["__type"].is_string());
-        match (labelled, self.has_error_code(), typed) {
-            (true, true, _) => Speaker::Service,
-            (_, _, true) if self.content_type().starts_with("application/x-amz-json") => {
-                Speaker::Service
-            }
-            (true, ..) | (_, _, true) => Speaker::Unknown,
+        let of_protocol = self.content_type().starts_with("application/x-amz-json");
+        let marks = [
+            labelled && self.has_error_code(),
+            typed,
+            of_protocol && (typed || labelled),
+        ];
+        match marks.into_iter().filter(|mark| *mark).count() {
+            2.. => Speaker::Service,
+            _ if labelled || typed => Speaker::Unknown,
             _ => self.unmarked(),
         }
     }
@@ -118,10 +125,18 @@ impl HttpAnswer<'_> {
         }
     }
 
-    /// S3 labels every answer, and its errors are XML with a code.
+    /// S3 labels every answer in a header, and its errors are XML with a code and the request ID
+    /// (S3 API reference, "Error responses"). XML without an ID may be of any server that speaks
+    /// S3's protocol.
     fn of_s3(self) -> Speaker {
-        if self.has_aws_header() || self.is_xml() && self.has_error_code() {
+        let is_error = self.is_xml() && self.has_error_code();
+        let labelled = S3_HEADERS.iter().any(|name| !self.header(name).is_empty())
+            || is_error && self.has_request_id();
+        let is_page = self.is_page() && !self.status.is_success();
+        if labelled && !is_page {
             Speaker::Service
+        } else if labelled || is_error {
+            Speaker::Unknown
         } else if self.status.is_success() {
             self.of_content_host()
         } else if self.redirects_to(is_aws_host) {
@@ -131,8 +146,15 @@ impl HttpAnswer<'_> {
         }
     }
 
+    /// Amazon ECR sends no web pages, and accepts only a login of its own service (Amazon ECR user
+    /// guide, "Private registry authentication").
     fn of_ecr(self, Question { phase, host, .. }: Question<'_>) -> Speaker {
+        let challenge = self.header(WWW_AUTHENTICATE.as_str());
+        let is_strange =
+            !self.status.is_success() && !self.status.is_redirection() && self.is_page()
+                || !challenge.is_empty() && !challenge.contains("ecr.");
         match self.of_any_registry(phase) {
+            Some(Speaker::Service) if is_strange => Speaker::Unknown,
             Some(speaker) => speaker,
             // A captive portal redirects to itself, so a redirect within this host may be ECR's.
             None if self.redirects_to(|other| other == host) => Speaker::Unknown,
@@ -237,7 +259,9 @@ impl HttpAnswer<'_> {
     /// Classifies an error without anything that the service always sends. AWS's own load balancers
     /// also send a bare 5xx.
     fn unmarked(self) -> Speaker {
-        if self.status.is_server_error() {
+        // Only a portal requires network authentication (RFC 6585 section 6).
+        let of_portal = self.status == StatusCode::NETWORK_AUTHENTICATION_REQUIRED;
+        if self.status.is_server_error() && !of_portal {
             Speaker::Unknown
         } else {
             Speaker::Intermediary
@@ -257,6 +281,11 @@ impl HttpAnswer<'_> {
 
     fn has_aws_header(self) -> bool {
         AWS_HEADERS.iter().any(|name| !self.header(name).is_empty())
+    }
+
+    fn has_request_id(self) -> bool {
+        let error = error_response::read(self.status.as_u16(), self.headers, self.body);
+        !error.request_id.is_empty()
     }
 
     fn has_error_code(self) -> bool {
@@ -378,10 +407,9 @@ mod tests {
             };
             assert_eq!(error(400, &[ID], DENIED), Service);
             assert_eq!(error(400, &[AMZ_JSON], DENIED), Service);
-            assert_eq!(
-                error(403, &[ID, "x-amzn-errortype: AccessDenied"], ""),
-                Service
-            );
+            let named = [ID, "x-amzn-errortype: AccessDenied", AMZ_JSON];
+            assert_eq!(error(403, &named, ""), Service);
+            assert_eq!(error(403, &named[..2], FORBIDDEN), Unknown);
             assert_eq!(error(403, &[], DENIED), Unknown);
             assert_eq!(error(403, &[ID], FORBIDDEN), Unknown);
             for status in [301, 401, 403, 404, 429] {
@@ -443,8 +471,11 @@ mod tests {
             let of = |status, headers: &[&str], body| {
                 speaker_of(dependency, phase, status, headers, body)
             };
-            assert_eq!(of(403, &[], error), Service);
+            let labelled = error.replace("<Message>", "<RequestId>1A</RequestId><Message>");
+            assert_eq!(of(403, &[], &labelled), Service);
+            assert_eq!(of(403, &[], error), Unknown);
             assert_eq!(of(404, &["x-amz-request-id: 1"], ""), Service);
+            assert_eq!(of(403, &["x-amz-request-id: 1"], PAGE), Unknown);
             assert_eq!(of(206, &["x-amz-id-2: 1"], "bytes"), Service);
             assert_eq!(of(206, &[], "bytes"), Unknown);
             assert_eq!(of(200, &[], PAGE), Intermediary);
@@ -466,6 +497,8 @@ mod tests {
             };
             assert_eq!(of(404, &[], unknown), Service);
             assert_eq!(of(401, &[REGISTRY, TEXT], "Not Authorized"), Service);
+            let own = "www-authenticate: Basic realm=\"https://1.dkr.ecr.us-east-1.amazonaws.com/\",service=\"ecr.amazonaws.com\"";
+            assert_eq!(of(401, &[REGISTRY, own], unknown), Service);
             assert_eq!(of(200, &[], manifest), Service);
             assert_eq!(of(200, &[REGISTRY], PAGE), Intermediary);
             assert_eq!(of(200, &[], "{}"), Intermediary);
@@ -476,6 +509,13 @@ mod tests {
             speaker_of(Registry, Manifest, 401, &[challenge], ""),
             Service
         );
+        // Another registry, or a page, in the place of Amazon ECR.
+        for (status, headers, body) in [
+            (401, [REGISTRY, challenge].as_slice(), unknown),
+            (403, &[REGISTRY], PAGE),
+        ] {
+            assert_eq!(speaker_of(EcrDkr, Manifest, status, headers, body), Unknown);
+        }
         let basic = "www-authenticate: Basic realm=\"Corporate proxy\"";
         assert_eq!(
             speaker_of(EcrDkr, Manifest, 401, &[basic], ""),

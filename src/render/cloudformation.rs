@@ -62,7 +62,7 @@ pub fn render(requirements: &Requirements, parts: &[PlanPart]) -> Result<String,
     stack.template.to_yaml()
 }
 
-const USAGE: &str = "Deploy it in that region, with a value for each parameter without a default:
+const USAGE: &str = "Deploy it in that Region, with a value for each parameter without a default:
   aws cloudformation deploy --stack-name task-needs --capabilities CAPABILITY_IAM \\
       --template-file FILE --parameter-overrides VpcId=vpc-...
 EC2 rejects a rule that already exists; remove it from this file.";

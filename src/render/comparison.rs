@@ -13,16 +13,16 @@ use crate::compare::vantage_group::{VantageGroup, group_vantages};
 use crate::compare::vantage_values::VantageValues;
 use crate::verdict::Status;
 
-/// Changes shown. The JSON has all.
+/// Maximum number of changes shown. The JSON has all of them.
 const MAX_CHANGES: usize = 30;
 
-/// Columns of the matrix. The JSON has all.
+/// Maximum number of columns of the matrix. The JSON has all groups.
 const MAX_GROUPS: usize = 24;
 
-/// Other possible causes shown. The JSON has all.
+/// Maximum number of other possible causes shown. The JSON has all of them.
 const MAX_ALTERNATIVES: usize = 8;
 
-/// Vantage names shown of a group.
+/// Maximum number of vantage names shown for a group.
 const MAX_NAMES: usize = 6;
 
 /// Renders a comparison: what fails and what to do, then the matrix.
@@ -30,21 +30,21 @@ pub fn render(output: &ComparisonOutput, style: Style) -> String {
     Screen::new(output, style).compare()
 }
 
-/// Renders the end of a launch: as a comparison, with what to do as the last lines, which stay on the
-/// screen.
+/// Renders the end of a launch: as a comparison, with what to do as the last lines, which stay on
+/// the screen.
 pub fn render_launch(output: &ComparisonOutput, style: Style) -> String {
     Screen::new(output, style).launch()
 }
 
-/// Renders what a quiet launch prints: the sentence and what to do.
+/// Renders the output of a quiet launch: the headline and what to do.
 pub fn render_quiet(output: &ComparisonOutput, style: Style) -> String {
     Screen::new(output, style).quiet()
 }
 
-/// The parts of a comparison's screen.
+/// The text of a comparison, part by part.
 struct Screen<'a> {
     comparison: &'a Comparison,
-    /// Vantages that are alike: the worst group first.
+    /// Vantages with the same values, the worst group first.
     groups: Vec<VantageGroup<'a>>,
     /// The latest report of each group's first vantage.
     reports: Vec<Option<ReportView<'a>>>,
@@ -104,7 +104,7 @@ impl<'a> Screen<'a> {
         );
     }
 
-    /// Returns the groups of vantages in which the task would not simply start, each with its report.
+    /// Returns the groups of vantages whose status is not `pass`, each with its report.
     fn failing(&self) -> impl Iterator<Item = (&VantageGroup<'a>, Option<&ReportView<'a>>)> {
         let reports = self.reports.iter().map(Option::as_ref);
         let groups = self.groups.iter().zip(reports);
@@ -187,6 +187,7 @@ impl<'a> Screen<'a> {
         let all = comparison.facts.len();
         let others = match all - differing.len() {
             0 => None,
+            alike if alike == all => Some(format!("All {all} steps pass everywhere.")),
             1 => Some(format!("The other 1 of {all} steps passes everywhere.")),
             alike => Some(format!("The other {alike} of {all} steps pass everywhere.")),
         };
@@ -194,12 +195,12 @@ impl<'a> Screen<'a> {
             let _ = writeln!(self.text, "\n{}", style.wrap(&others, 2));
         }
         if !differing.is_empty() {
-            let legend = "✓ works ✗ fails ! some addresses fail – not reached ? not checked · not in that report";
+            let legend = "✓ works ✗ fails ! some addresses fail – not reached ? not checked · not in the report";
             let _ = writeln!(self.text, "{}", style.wrap(legend, 2));
         }
     }
 
-    /// Writes the causes that look the same as the first of each failure.
+    /// Writes the causes that cannot be distinguished from the first cause of each failure.
     fn alternatives(&mut self) {
         let mut causes: Vec<String> = Vec::new();
         for (_, report) in self.failing() {
@@ -275,7 +276,7 @@ impl<'a> Screen<'a> {
     }
 }
 
-/// Returns in how many places the task would not start.
+/// Returns the headline: in how many subnets or other places the task would start, or not.
 fn sentence(comparison: &Comparison) -> String {
     let vantages = &comparison.vantages;
     let all = vantages.len();
@@ -345,7 +346,7 @@ fn deciding(report: &ReportView<'_>, cause: Option<&str>) -> Option<String> {
     ))
 }
 
-/// Writes the matrix as a list, where a table has no room.
+/// Writes the matrix as a list, for a terminal that is too narrow for a table.
 fn fact_list(
     text: &mut String,
     comparison: &Comparison,
@@ -473,13 +474,13 @@ fn fitting_columns<'a, 'g>(
     blocks
 }
 
-/// Returns the indices of the facts that tell groups of vantages apart.
+/// Returns the indices of the facts that differ between groups of vantages; of a single group, all.
 pub(super) fn differing_facts(comparison: &Comparison, groups: &[VantageGroup<'_>]) -> Vec<usize> {
     let facts = 0..comparison.facts.len();
     facts.filter(|fact| !passes_alike(groups, *fact)).collect()
 }
 
-/// Whether a fact has the same passing value at every one of several groups.
+/// Whether there are several groups and a fact passes with the same value at all of them.
 fn passes_alike(groups: &[VantageGroup<'_>], fact: usize) -> bool {
     let values: Vec<Option<&str>> = groups
         .iter()
@@ -570,7 +571,7 @@ fn changes(text: &mut String, comparison: &Comparison, style: Style) {
             vantage = &change.vantage;
             let _ = writeln!(text, "\n  {vantage}");
         }
-        let _ = writeln!(text, "{}", style.wrap(&format!("· {}", change.summary), 4));
+        let _ = writeln!(text, "{}", style.item("·", &change.summary, 4));
     }
     if let Some(more @ 1..) = comparison.changes.len().checked_sub(MAX_CHANGES) {
         let _ = writeln!(text, "\n  and {more} more changes; see --format json");

@@ -40,10 +40,10 @@ const PLACEHOLDERS: [&str; 16] = [
     "TASK_DEFINITION",
 ];
 
-/// How the statement begins that keeps a reader from looking at IPv6.
+/// Beginning of the statement that the request does not use IPv6.
 const IPV4_ONLY: &str = "this is the IPv4 name";
 
-/// How statements begin that place a failure and do not say what it was.
+/// Beginnings of statements that locate a failure without saying what it was.
 const CONTEXT: [&str; 5] = [
     "on Fargate, these steps come first",
     "the host name resolved to",
@@ -56,8 +56,8 @@ fn is_path_family(family: Family) -> bool {
     matches!(family, Family::Network | Family::Resolve | Family::Tls)
 }
 
-/// Returns which task failed, at which step. The sentence of a page is not in full: its heading has
-/// the time and the task.
+/// Returns the sentence that says which task failed, and at which step. On a page it is shorter,
+/// because the heading of the page has the time and the task.
 pub(super) fn sentence(explanation: &Explanation, in_full: bool) -> String {
     let task = match (&explanation.service, &explanation.task_arn) {
         (Some(service), _) => format!("task of service {service}"),
@@ -72,8 +72,16 @@ pub(super) fn sentence(explanation: &Explanation, in_full: bool) -> String {
     let code = |text: String| if in_full { text } else { String::new() };
     match step {
         _ if explanation.had_started => {
-            format!("The {task} had started, and stopped{at} later: no step of its start failed.")
+            format!("The {task} stopped{at} after it had started; no step of its start failed.")
         }
+        _ if explanation.stated.is_some() && step == Step::Unknown => {
+            format!("The message about the {task}{at} gives a reason.")
+        }
+        _ if explanation.stated.is_some() => format!(
+            "The {task} failed{at} while {}{}.",
+            step.title(),
+            code(format!(" (step {step})"))
+        ),
         Step::Unknown if family == Family::Unknown => format!(
             "The message about the {task}{at} does not say what failed, and pullprobe does not guess."
         ),
@@ -108,6 +116,8 @@ fn headline(text: &mut String, explanation: &Explanation, style: Style) {
             confidence => format!("{} ({confidence})", first.summary.trim_end_matches('.')),
         };
         let _ = writeln!(text, "{}", style.wrap(&why, 2));
+    } else if let Some(stated) = &explanation.stated {
+        let _ = writeln!(text, "{}", style.wrap(&stated.summary, 2));
     }
 }
 
@@ -151,9 +161,10 @@ fn proof(text: &mut String, explanation: &Explanation, style: Style) {
         let hint = "This is a failure of the network path to the service, not of IAM permissions.";
         let _ = writeln!(text, "{}", style.item("·", hint, 2));
     }
-    if explanation.family == Family::Unknown && !explanation.had_started {
+    let is_open = explanation.family == Family::Unknown && explanation.stated.is_none();
+    if is_open && !explanation.had_started {
         let request = "Pass the whole message or, better, the output of `aws ecs describe-tasks` for the stopped task, \
-                       which has its stoppedReason, its stopCode and the reasons of its containers.";
+                       which includes the stoppedReason, the stopCode and the reasons of the containers.";
         let _ = writeln!(text, "{}", style.wrap(request, 2));
     }
 }
@@ -162,6 +173,9 @@ fn what_to_do(text: &mut String, explanation: &Explanation, style: Style) {
     if let Some(first) = explanation.findings.first() {
         let _ = writeln!(text, "\n{}", style.bold("What to do"));
         remedy(text, &first.remedy, first.fix.iter(), style);
+    } else if let Some(stated) = &explanation.stated {
+        let _ = writeln!(text, "\n{}", style.bold("What to do"));
+        remedy(text, &stated.remedy, std::iter::empty::<&str>(), style);
     }
 }
 

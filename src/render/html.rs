@@ -1,6 +1,6 @@
-//! Pages in HTML: of a comparison, which may be of one report, and of explanations. No script, font or
-//! image from elsewhere. The content security policy forbids everything that a page does not need, so
-//! a hostile report can only show text.
+//! HTML pages of a comparison, also of a single report, and of explanations. They load no script,
+//! font or image. The content security policy forbids everything that a page does not need, so a
+//! hostile report can only show text.
 
 mod advice;
 mod comparison;
@@ -27,13 +27,13 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'unsafe-inl
 /// Bytes of a name that fits beside the matrix and on a phone without a line break.
 const MAX_UNBROKEN_NAME: usize = 30;
 
-/// Names shown before the rest is folded.
+/// Maximum number of names shown. The rest is folded.
 const MAX_NAMES: usize = 8;
 
 /// Maximum number of names that are folded: a page of 100,000 vantages has to open.
 const MAX_FOLDED_NAMES: usize = 1_000;
 
-/// Renders a comparison. That of one report is the page of this report.
+/// Renders a comparison. The comparison of a single report is the page of that report.
 pub fn render(output: &ComparisonOutput) -> String {
     render_with_picture(output, &VpcPicture::of(output))
 }
@@ -49,7 +49,7 @@ pub fn render_with_picture(output: &ComparisonOutput, picture: &VpcPicture) -> S
     page(&title, &comparison::body(output, picture))
 }
 
-/// Renders what the messages of stopped tasks say.
+/// Renders explanations of stopped tasks.
 pub fn render_explanations(explanations: &[Explanation]) -> String {
     page(
         &explanation::title(explanations),
@@ -96,12 +96,13 @@ fn badge(status: Status) -> Markup {
     html! { span class={ "badge " (status) } { (status_word(status)) } }
 }
 
-/// Text from a report. `bdi` keeps right-to-left characters in it from reordering the text around.
+/// Text from a report. `bdi` keeps right-to-left characters in it from reordering the text around
+/// it.
 fn isolated(text: &str) -> Markup {
     html! { bdi.short[text.len() <= MAX_UNBROKEN_NAME] { (shown(text)) } }
 }
 
-/// Names separated by commas, most of many folded.
+/// Lists names, separated by commas. Those beyond [`MAX_NAMES`] are folded.
 fn name_list(names: &[&str]) -> Markup {
     let (shown, folded) = names.split_at(names.len().min(MAX_NAMES));
     html! {
@@ -128,7 +129,7 @@ fn comma_separated(names: &[&str]) -> Markup {
     }
 }
 
-/// Shows a picture; the page hides the layout that does not fit.
+/// Shows a picture in both layouts. The page hides the one that does not fit.
 fn figure(picture: &VpcPicture, source: &str) -> Markup {
     if picture.subnets.is_empty() {
         return Markup::default();
@@ -140,8 +141,8 @@ fn figure(picture: &VpcPicture, source: &str) -> Markup {
                 (picture.drawn(&Layout::WIDE))
                 (picture.drawn(&Layout::NARROW))
                 figcaption {
-                    "✗ is where the path breaks: on a thick line for everything behind it, on a dashed line for some of it. "
-                    "Dotted: not reached, or not known. " (source)
+                    "✗ marks where the path breaks: on a thick line for everything behind it, on a dashed line for part of it. "
+                    "Dotted line: not reached, or not known. " (source)
                 }
             }
         }

@@ -10,7 +10,8 @@ use crate::plan::requirements::{
 /// rule comes last.
 pub const FIRST_RULE_NUMBER: u32 = 50;
 
-/// Characters of a security group rule's description (EC2 API reference, IpRange).
+/// Maximum number of characters of a security group rule's description (EC2 API reference,
+/// IpRange).
 const MAX_DESCRIPTION: usize = 255;
 
 /// Returns the comment at the beginning of a file. `usage` explains how to apply it.

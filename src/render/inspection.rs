@@ -110,7 +110,7 @@ fn write_finding(text: &mut String, number: usize, finding: &InspectionFinding, 
         let _ = writeln!(text, "  object: {}", style.bold(object));
     }
     let rule = rule.as_ref().map(|rule| format!("rule: {rule}"));
-    let stops = format!("stops: {}", list(&finding.contacts));
+    let stops = format!("blocks: {}", list(&finding.contacts));
     for line in rule.iter().chain([&finding.summary, &stops]) {
         let _ = writeln!(text, "{}", style.wrap(line, 2));
     }
@@ -148,7 +148,7 @@ fn write_basis(text: &mut String, finding: &InspectionFinding, style: Style) {
     }
 }
 
-/// Contacts that a finding names; with more, their number is enough.
+/// Maximum number of contacts that a finding names. Of more, only the number is shown.
 const MAX_NAMED_CONTACTS: usize = 6;
 
 fn list(contacts: &[String]) -> String {
@@ -156,7 +156,7 @@ fn list(contacts: &[String]) -> String {
 }
 
 fn write_patch(text: &mut String, mark: &str, patch: &Patch, style: Style) {
-    let cost = patch.cost.as_ref().map(|cost| format!(" (costs {cost})"));
+    let cost = patch.cost.as_ref().map(|cost| format!(" (cost: {cost})"));
     let title = format!("{mark}{}{}", patch.title, cost.unwrap_or_default());
     let _ = writeln!(text, "{}", style.wrap(&title, 2));
     for command in &patch.cli {
@@ -195,13 +195,8 @@ fn write_contact(text: &mut String, contact: &InspectedContact, style: Style) {
         } else {
             format!(", {}", hop.rule)
         };
-        let head = format!(
-            "{} {}: {}{rule}",
-            mark(hop.verdict),
-            hop.hop.name(),
-            hop.object
-        );
-        let _ = writeln!(text, "{}", style.wrap(&head, 6));
+        let head = format!("{}: {}{rule}", hop.hop.name(), hop.object);
+        let _ = writeln!(text, "{}", style.item(mark(hop.verdict), &head, 6));
         let _ = writeln!(text, "{}", style.wrap(&hop.why, 8));
     }
 }

@@ -1,5 +1,5 @@
 //! The comparison as JUnit XML: a suite for each vantage, a case for each dependency and phase. The
-//! message of a failure says the cause and the remedy, because it is what pipelines show.
+//! message of a failure has the cause and the remedy, because it is what pipelines show.
 //!
 //! Valid against the schema of Ant's JUnit reports, which requires the most, and that of Jenkins,
 //! which allows the least: hence no `testsuites` attributes and times without a zone.
@@ -17,7 +17,7 @@ use crate::compare::report_view::{FindingView, ObservationView, ReportView};
 use crate::redact::one_line;
 use crate::verdict::Status;
 
-/// Observations listed of a step that failed. A report has all.
+/// Maximum number of observations listed for a step that failed. The report has all of them.
 const MAX_OBSERVATIONS: usize = 40;
 
 /// Renders a comparison.
@@ -122,7 +122,7 @@ enum CaseResult {
     },
 }
 
-/// Returns the failure of a step, or of a vantage at large without observations.
+/// Returns the failure of a step, or of a whole vantage without observations.
 fn failure(
     value: &str,
     finding: Option<&FindingView<'_>>,
@@ -150,8 +150,8 @@ fn failure(
     }
 }
 
-/// Returns the finding that a step's failure proves: one that rests on it, or of the same dependency,
-/// or else the first, which explains the others.
+/// Returns the finding that a step's failure proves: one that rests on it, or of the same
+/// dependency, or else the first, which explains the others.
 fn finding_of<'r, 'a>(
     report: &'r ReportView<'a>,
     fact: &str,

@@ -12,17 +12,17 @@ use crate::compare::report_view::ReportView;
 use crate::compare::summary::{list_names, names_by_value};
 use crate::compare::vantage_group::{VantageGroup, group_vantages};
 
-/// GitHub shows no step summary above 1 MiB (GitHub Actions: "Adding a job summary"), and other
-/// steps may have written to it before.
+/// GitHub does not show a step summary of more than 1 MiB (GitHub Actions: "Adding a job summary"),
+/// and other steps may have written to it before.
 const MAX_BYTES: usize = 900 * 1024;
 
 /// Room for a sentence on what was left out, and the end of a list.
 const CUT_BYTES: usize = 200;
 
-/// Columns of a table. The JSON has all.
+/// Maximum number of columns of a table. The JSON has all groups.
 const MAX_GROUPS: usize = 12;
 
-/// Changes shown. The JSON has all.
+/// Maximum number of changes shown. The JSON has all of them.
 const MAX_CHANGES: usize = 100;
 
 /// Renders a comparison.
@@ -38,7 +38,7 @@ pub fn render(output: &ComparisonOutput) -> String {
     );
     heading(&mut text, output);
     results(&mut text, output);
-    // Of one report that passes or fails alone there is nothing to explain.
+    // A single report has no difference to explain.
     if comparison.vantages.len() > 1 || comparison.first_difference.is_some() {
         let _ = writeln!(text, "{}\n", inline(&comparison.explanation));
     }
@@ -108,8 +108,8 @@ fn results(text: &mut String, output: &ComparisonOutput) {
     }
 }
 
-/// Returns lines to copy. An empty line would end the block, and what is in it is escaped as in a
-/// sentence, because a fence could be closed by it.
+/// Returns lines to copy as a `pre` element, escaped as in a sentence: in a code fence, the text
+/// could close the fence. Empty lines, which would end the element, are left out.
 fn block(lines: &str) -> String {
     let lines = lines.lines().filter(|line| !line.trim().is_empty());
     let lines: Vec<String> = lines

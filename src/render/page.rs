@@ -50,8 +50,8 @@ fn flush(text: &mut String, paragraph: &mut String, style: Style) {
     let _ = writeln!(text, "{line}");
 }
 
-/// Returns Markdown without the marks of code, emphasis and links; a link keeps its address if that is
-/// one of the web.
+/// Returns Markdown without the marks of code, emphasis and links; a link to the web keeps its
+/// address.
 fn without_marks(markdown: &str) -> String {
     let plain = markdown.replace('`', "").replace("**", "");
     let mut out = String::with_capacity(plain.len());

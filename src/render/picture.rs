@@ -1,8 +1,9 @@
-//! The VPC as a picture: subnets by Availability Zone, the way out of each, the services behind it,
-//! and the hop that fails.
+//! The VPC as a picture: subnets by Availability Zone, the route out of each, the services behind
+//! it, and the hop that fails.
 //!
-//! A picture is drawn from what a probe saw, so it names no object of the VPC. A caller that has read
-//! the configuration fills in [`PathHop::object`] and [`PathHop::note`] with [`VpcPicture::hops_mut`].
+//! A picture is drawn from what a probe saw, so it names no object of the VPC. A caller that has
+//! read the configuration fills in [`PathHop::object`] and [`PathHop::note`] with
+//! [`VpcPicture::hops_mut`].
 
 mod draw;
 
@@ -24,10 +25,12 @@ use crate::verdict::Status;
 pub use draw::Layout;
 pub(super) use draw::STYLE;
 
-/// Subnets in a picture. More cannot be told apart on a screen; the matrix has all.
+/// Maximum number of subnets in a picture. More cannot be distinguished on a screen; the matrix has
+/// all of them.
 const MAX_SUBNETS: usize = 200;
 
-/// Characters of a text in a picture: more than the longest ID and host name that are drawn.
+/// Maximum number of characters of a text in a picture: more than the longest ID and host name that
+/// are drawn.
 const MAX_TEXT_CHARS: usize = 200;
 
 /// The subnets of a VPC, and what is reached from each.
@@ -89,7 +92,7 @@ pub enum PathHopKind {
     /// In the subnet: DNS.
     Name,
     /// Between subnet and service: route, filters and endpoint.
-    Way,
+    Network,
     /// At the service: TLS, policies, and the image, secret or log group itself.
     Service,
 }
@@ -99,7 +102,7 @@ pub enum PathHopKind {
 pub enum HopState {
     /// It works.
     Works,
-    /// Nothing is known of it.
+    /// Its state is unknown.
     Unknown,
     /// An earlier hop failed.
     NotReached,
@@ -152,10 +155,10 @@ impl ServicePath {
     /// Returns the path of a vantage to a dependency, from the values of the dependency's phases;
     /// `None` for what has no path through the subnet, such as the clock.
     pub fn new(service: &str, phases: &[(&str, &str)], report: &ReportView<'_>) -> Option<Self> {
-        let on_the_way = ["resolve", "connect"];
+        let in_network = ["resolve", "connect"];
         phases
             .iter()
-            .find(|(phase, _)| on_the_way.contains(phase))?;
+            .find(|(phase, _)| in_network.contains(phase))?;
         let values = |wanted: &dyn Fn(&str) -> bool| {
             let wanted = phases.iter().filter(|(phase, _)| wanted(phase));
             wanted.copied().collect::<Vec<_>>()
@@ -196,14 +199,14 @@ impl ServicePath {
                     &values(&|phase| phase == "resolve"),
                 ),
                 hop(
-                    PathHopKind::Way,
-                    way(service, scope).into(),
+                    PathHopKind::Network,
+                    route_label(service, scope).into(),
                     &values(&|phase| phase == "connect"),
                 ),
                 hop(
                     PathHopKind::Service,
                     text(service),
-                    &values(&|phase| !on_the_way.contains(&phase)),
+                    &values(&|phase| !in_network.contains(&phase)),
                 ),
             ],
         })
@@ -228,10 +231,10 @@ impl ServicePath {
     }
 }
 
-/// Returns the way to addresses of this scope, which is all that a task can see: the addresses of
-/// Amazon S3 are public through a gateway endpoint as well, and a private address may be that of an
+/// Returns the route that addresses of this scope suggest. A task cannot see more: Amazon S3 has
+/// public addresses behind a gateway endpoint too, and a private address may be that of an
 /// interface VPC endpoint or of any other host.
-const fn way(service: &str, scope: &str) -> &'static str {
+const fn route_label(service: &str, scope: &str) -> &'static str {
     match scope.as_bytes() {
         b"private" => "interface endpoint or other private address",
         b"public" if matches!(service.as_bytes(), b"s3" | b"environment-file") => {
@@ -239,11 +242,11 @@ const fn way(service: &str, scope: &str) -> &'static str {
         }
         b"public" => "NAT or internet gateway",
         b"private and public" => "private and public addresses",
-        _ => "way not known",
+        _ => "route unknown",
     }
 }
 
-/// Returns what fails, as far as the family of a message says it.
+/// Returns what fails, as far as the family of a message shows it.
 const fn failure_of(family: Family) -> &'static str {
     match family {
         Family::Resolve => "the name does not resolve",
@@ -326,7 +329,7 @@ impl VpcPicture {
             Unknown
         };
         // An answer, even a denial, came over a path that works.
-        let [name_state, way_state, service_state] = match explanation.family {
+        let [name_state, network_state, service_state] = match explanation.family {
             Family::Resolve => [Fails, NotReached, NotReached],
             Family::Network => [resolved, Fails, NotReached],
             Family::Tls
@@ -362,7 +365,11 @@ impl VpcPicture {
             host: explanation.host.as_deref().map(text).unwrap_or_default(),
             hops: vec![
                 hop(PathHopKind::Name, "DNS", name_state),
-                hop(PathHopKind::Way, way(service, scope), way_state),
+                hop(
+                    PathHopKind::Network,
+                    route_label(service, scope),
+                    network_state,
+                ),
                 hop(PathHopKind::Service, service, service_state),
             ],
         };
@@ -419,7 +426,7 @@ impl VpcPicture {
                     let hop = path.first_failure()?;
                     let place = match hop.kind {
                         PathHopKind::Name => "at DNS",
-                        PathHopKind::Way => "on the way",
+                        PathHopKind::Network => "in the network",
                         PathHopKind::Service => "at the service",
                     };
                     let (name, service, note) = (&subnet.name, &path.service, &hop.note);
@@ -438,7 +445,7 @@ impl VpcPicture {
     }
 }
 
-/// Failing paths in a description.
+/// Maximum number of failing paths in a description.
 const MAX_DESCRIBED: usize = 12;
 
 /// Renders the picture of a comparison as an SVG document.

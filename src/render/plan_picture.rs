@@ -1,5 +1,6 @@
-//! A picture of a plan in SVG: what starts the task, its subnet, and through which endpoint or route it
-//! reaches each host. One column, so that it can be read on a phone; no script, font or image.
+//! A picture of a plan in SVG: what starts the task, its subnet, and through which endpoint or
+//! route it reaches each host. One column, so that it can be read on a phone; no script, font or
+//! image.
 
 use std::fmt::Write as _;
 
@@ -17,7 +18,7 @@ use crate::plan::{Plan, Target};
 
 /// Units of the drawing; one is a pixel on a phone.
 const WIDTH: u32 = 400;
-/// Where the line from the subnet to the routes runs.
+/// Position of the line from the subnet to the routes.
 const SPINE_X: u32 = 18;
 /// Left side of the boxes of routes.
 const ROUTE_X: u32 = 40;
@@ -27,9 +28,9 @@ const PADDING: u32 = 10;
 const LINE: u32 = 17;
 /// Space between two boxes.
 const GAP: u32 = 14;
-/// Characters of a line in a box: its width by that of a character of the typewriter font.
+/// Characters of a line in a box: its width divided by that of a monospace character.
 const LINE_CHARS: usize = 44;
-/// Pixels of the drawing where there is room.
+/// Width of the drawing in pixels, where there is room.
 const SHOWN_WIDTH: u32 = 640;
 
 const STYLE: &str = include_str!("plan_picture.css");

@@ -15,22 +15,23 @@ use crate::compare::summary::list_first;
 use crate::redact::shorten;
 use crate::verdict::Status;
 
-/// Vantages whose latest reports are read for the heading and the results. The matrix has all.
+/// Maximum number of vantages whose latest reports are read for the heading and the results. The
+/// matrix has all of them. The tests reach a smaller one.
 const MAX_REPORTS: usize = if cfg!(test) { 20 } else { 500 };
 
-/// Values of one kind in a heading, such as services.
+/// Maximum number of values of one kind in a heading, such as services.
 const MAX_VALUES: usize = 3;
 
-/// Characters of a text from a report in a page. The longest that a probe writes are shorter.
+/// Maximum number of characters shown of a text from a report. A probe's own texts are shorter.
 const MAX_SHOWN_CHARS: usize = 2_000;
 
-/// Observations shown as the proof of a result: two lines.
+/// Maximum number of observations shown as the proof of a result: two lines.
 const MAX_PROOFS: usize = 2;
 
-/// Results in full. The details of the vantages have all.
+/// Maximum number of results in full. The details of the vantages have all of them.
 pub(super) const MAX_RESULTS: usize = 8;
 
-/// Statements and commands shown of one finding.
+/// Maximum number of statements and commands shown for one finding.
 pub(super) const MAX_FIXES: usize = 8;
 
 /// Cuts a text from a report that is longer than any that a probe writes.
@@ -43,7 +44,7 @@ pub(super) fn shown(text: &str) -> String {
     }
 }
 
-/// Returns the sentence that comes first: that of the only vantage, or of all together.
+/// Returns the headline: the sentence of the only vantage, or of all vantages together.
 pub(super) fn headline(comparison: &Comparison) -> String {
     match comparison.vantages.as_slice() {
         [only] if !only.summary.is_empty() => only.summary.clone(),

@@ -1,15 +1,15 @@
-//! How text is set on a screen: width, colors, and how much is shown; and the marks, which every
-//! format shares.
+//! How text is laid out on a terminal: width, colors, and how much is shown; and the marks, which
+//! every format shares.
 
 use crate::verdict::Status;
 
 /// Columns of a terminal whose width is not known.
 const DEFAULT_WIDTH: usize = 80;
 
-/// Columns that text is set for: below, a host name breaks in two; above, lines are hard to read.
+/// Line widths in use. In a narrower line a host name breaks in two; a wider one is hard to read.
 const WIDTHS: std::ops::RangeInclusive<usize> = 40..=200;
 
-/// Columns from which a table has no room for its cells, and becomes a list.
+/// Columns below which a table has no room for its cells, and becomes a list.
 const NARROW: usize = 72;
 
 /// Returns the mark of a status, which says the same without color.
@@ -59,13 +59,13 @@ impl Style {
         Self { color, ..self }
     }
 
-    /// Returns the style that shows all or the usual.
+    /// Returns the style that shows everything, or only the essentials.
     #[must_use]
     pub fn with_verbose(self, verbose: bool) -> Self {
         Self { verbose, ..self }
     }
 
-    /// Returns the columns.
+    /// Returns the width in columns.
     pub fn width(self) -> usize {
         self.width
     }
@@ -96,8 +96,8 @@ impl Style {
         }
     }
 
-    /// Wraps text at spaces, indented by `indent` columns. A word longer than a line stays whole, so
-    /// that it can be copied.
+    /// Wraps text at spaces, indented by `indent` columns. A word longer than a line stays whole,
+    /// so that it can be copied.
     pub fn wrap(self, text: &str, indent: usize) -> String {
         let margin = " ".repeat(indent);
         let mut lines = vec![margin.clone()];

@@ -1,6 +1,7 @@
 //! Text in SVG, which does not break lines by itself.
 
-/// Breaks a text into lines of at most `chars` characters, behind a space or a mark if there is one.
+/// Breaks a text into lines of at most `chars` characters, after a space or punctuation mark if
+/// there is one.
 pub(super) fn break_lines(text: &str, chars: usize) -> Vec<String> {
     let chars = chars.max(1);
     let mut lines = Vec::new();

@@ -59,7 +59,7 @@ pub fn render(requirements: &Requirements, parts: &[PlanPart]) -> String {
 
 const USAGE: &str =
     "This is a module: put the file into its own directory and set its variables in the call.
-It needs the provider hashicorp/aws, version 5 or later, in that region. EC2 rejects a
+It needs the provider hashicorp/aws, version 5 or later, in that Region. EC2 rejects a
 rule that already exists; remove it from this file.";
 
 struct Module<'a> {

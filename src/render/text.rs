@@ -33,7 +33,7 @@ pub fn render(report: &Report, style: Style) -> String {
     text
 }
 
-/// Renders a report in one line, behind the name of its place.
+/// Renders a report in one line, after the name of its vantage.
 pub fn render_line(place: &str, report: &Report, style: Style) -> String {
     let cause = report
         .findings
@@ -49,7 +49,7 @@ pub fn render_line(place: &str, report: &Report, style: Style) -> String {
     style.item(status_mark(report.verdict.status), &line, 0) + "\n"
 }
 
-/// Returns the sentence of the verdict. One line is all that a pass has, so it says where.
+/// Returns the sentence of the verdict. A pass has only this line, so it also says where.
 fn verdict(report: &Report) -> String {
     let summary = report.verdict.summary.as_str();
     if report.verdict.status != Status::Pass {
@@ -84,7 +84,8 @@ pub(super) fn headline(text: &mut String, status: Status, sentence: &str, style:
     let _ = writeln!(text, "{word}{}", sentence.join("\n"));
 }
 
-/// Writes what the verdict rests on, in two lines: what failed, and what that is told apart by.
+/// Writes what the verdict rests on, in two lines: what failed, and what distinguishes that from
+/// other causes.
 pub(super) fn proof(text: &mut String, report: &Report, style: Style) {
     let Some(first) = report.findings.first() else {
         return;
@@ -96,7 +97,7 @@ pub(super) fn proof(text: &mut String, report: &Report, style: Style) {
         .collect();
     let mut failed = cited.iter().filter(|seen| seen.failure().is_some());
     let Some(seen) = failed.next() else {
-        // Nothing failed: it was slow, or has another address than expected.
+        // Nothing failed: it was slow, or its address is not the expected one.
         text.push('\n');
         for seen in cited.iter().take(2) {
             let line = format!("{}, {} ms", seen.id, seen.elapsed_ms);
@@ -131,7 +132,7 @@ fn push_new<'a>(names: &mut Vec<&'a str>, name: &'a str) {
     }
 }
 
-/// Returns one line on a failed phase, in words of its own ID.
+/// Returns one line on a failed phase, which begins as its ID does.
 fn what_failed(seen: &Observation) -> String {
     if seen.witness.is_some() {
         return format!("Amazon ECS reports: {}", seen.detail);
@@ -206,8 +207,8 @@ pub(super) fn remedy(
 /// Columns before what is copied.
 const COPY_INDENT: usize = 4;
 
-/// Returns a command or a policy statement, which can be copied from the screen: a long command goes on
-/// behind a backslash, as a shell reads it.
+/// Returns a command or a policy statement, which can be copied from the screen: a long command
+/// goes on behind a backslash, as a shell reads it.
 fn copyable(part: &str, style: Style) -> String {
     let margin = " ".repeat(COPY_INDENT);
     let statement = part
@@ -262,7 +263,7 @@ fn statement_lines(statement: &serde_json::Map<String, serde_json::Value>) -> Ve
     lines
 }
 
-/// Writes the causes that cannot be told apart from the first.
+/// Writes the causes that cannot be distinguished from the first.
 fn alternatives(text: &mut String, findings: &[Finding], style: Style) {
     let others = findings
         .iter()
@@ -399,7 +400,7 @@ fn phase_rows(text: &mut String, rows: &[&TargetRow<'_>], style: Style) {
     }
 }
 
-/// Writes the rows where a table has no room.
+/// Writes the rows as a list, for a terminal that is too narrow for a table.
 fn phase_list(text: &mut String, rows: &[&TargetRow<'_>], style: Style) {
     for row in rows {
         let cells = row.cells.iter().filter(|(_, cell)| !cell.is_empty());
@@ -411,7 +412,7 @@ fn phase_list(text: &mut String, rows: &[&TargetRow<'_>], style: Style) {
     }
 }
 
-/// Returns a target's key without the host that tells it from others of its dependency.
+/// Returns a target's key without the host that distinguishes it from others of its dependency.
 fn short_name(target: &TargetKey) -> &str {
     let key = target.as_str();
     key.split_once('@').map_or(key, |(name, _)| name)

@@ -4,7 +4,7 @@
 
 use std::cell::Cell;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::{DefinitionName, SourceContext, open_parts, open_value, text_of};
 use crate::plan::task_definition::convert_scalars;
@@ -16,8 +16,8 @@ const TASK_DEFINITION: &str = "AWS::ECS::TaskDefinition";
 const MAX_DEPTH: usize = 48;
 
 /// Bytes of values that are resolved for one task definition, with [`VALUE_COST`] for each value: a
-/// template of AWS's limit, 1 MB, that resolves each of its values four times. Without it, a resource
-/// that refers to itself twice would take 2^48 steps.
+/// template of AWS's limit, 1 MB, that resolves each of its values four times. Without it, a
+/// resource that refers to itself twice would take 2^48 steps.
 const MAX_WORK: usize = 4 * 1024 * 1024;
 
 /// What a value counts, besides its text.
@@ -33,6 +33,44 @@ const FREE_NAMES: [&str; 6] = [
     "options",
     "dockerLabels",
 ];
+
+/// Whether the document is one resource, as documentation shows it.
+pub(super) fn is_resource(document: &Value) -> bool {
+    type_of(document) == TASK_DEFINITION && document.get("Properties").is_some()
+}
+
+/// Returns the template in the output of `aws cloudformation get-template`, or around resources that are
+/// alone; any other document as it is.
+pub(super) fn whole(document: Value) -> Value {
+    match document.get("TemplateBody") {
+        Some(template @ Value::Object(_)) => return template.clone(),
+        Some(Value::String(text)) => {
+            let parsed = super::parse_document(text);
+            return parsed.unwrap_or(document);
+        }
+        _ => {}
+    }
+    if is_resource(&document) {
+        return json!({ "Resources": { "TaskDefinition": document } });
+    }
+    let is_map = document.as_object().is_some_and(|members| {
+        !members.contains_key("Resources") && members.values().any(is_resource)
+    });
+    if is_map {
+        json!({ "Resources": document })
+    } else {
+        document
+    }
+}
+
+/// Whether a macro makes resources or properties of the template (AWS CloudFormation user guide,
+/// "AWS::Include transform" and "Fn::ForEach").
+pub(super) fn has_macro(document: &Value) -> bool {
+    let text = document.to_string();
+    ["\"Fn::ForEach::", "\"Fn::Transform\""]
+        .iter()
+        .any(|name| text.contains(name))
+}
 
 /// Returns the task definitions of a template.
 pub(super) fn definitions(document: &Value) -> Vec<DefinitionName> {
@@ -55,7 +93,8 @@ fn type_of(resource: &Value) -> &str {
         .unwrap_or_default()
 }
 
-/// Returns a task definition as ECS's API names its members. Values that are not in the template are open.
+/// Returns a task definition as ECS's API names its members. Values that are not in the template
+/// are open.
 pub(super) fn definition(document: &Value, name: &str, context: &SourceContext<'_>) -> Value {
     let stack = StackValues {
         document,
@@ -91,8 +130,8 @@ pub(super) fn api_names(properties: &Value) -> Value {
     }
 }
 
-/// Returns the name in ECS's API: the first letter is small. Some names differ (AWS::ECS::TaskDefinition,
-/// EFSVolumeConfiguration and AuthorizationConfig).
+/// Returns the name in ECS's API: the first letter is small. Some names differ
+/// (AWS::ECS::TaskDefinition, EFSVolumeConfiguration and AuthorizationConfig).
 fn api_name(name: &str) -> String {
     match name {
         "EFSVolumeConfiguration" => return "efsVolumeConfiguration".into(),
@@ -300,6 +339,8 @@ impl StackValues<'_> {
                 "arn:${AWS::Partition}:secretsmanager:${AWS::Region}:${AWS::AccountId}:secret:",
                 property("Name"),
             ),
+            // Both return the ARN of the secret.
+            ("AWS::SecretsManager::SecretTargetAttachment", None) => property("SecretId"),
             ("AWS::SSM::Parameter", None) => property("Name"),
             ("AWS::S3::Bucket", None) => property("BucketName"),
             ("AWS::S3::Bucket", Some("Arn")) => {
@@ -308,7 +349,12 @@ impl StackValues<'_> {
             _ => None,
         };
         template.unwrap_or_else(|| {
-            let reason = format!("known when the stack has created {name} ({kind})");
+            let reason = match attribute {
+                Some("MasterUserSecret.SecretArn") => {
+                    format!("the secret (AWS::SecretsManager::Secret) that {name} ({kind}) creates")
+                }
+                _ => format!("known when the stack has created {name} ({kind})"),
+            };
             open_value(&shown, &reason)
         })
     }

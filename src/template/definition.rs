@@ -66,7 +66,8 @@ impl TemplateDefinition {
     /// Fails if a name matches no container.
     pub fn set_images<'a>(&mut self, images: &'a [String]) -> Result<Vec<&'a str>, String> {
         let mut others = Vec::new();
-        let Some(containers) = self.inner_mut()["containerDefinitions"].as_array_mut() else {
+        let containers = self.inner_mut().get_mut("containerDefinitions");
+        let Some(containers) = containers.and_then(Value::as_array_mut) else {
             return Ok(images.iter().map(String::as_str).collect());
         };
         for image in images.iter().filter(|image| !image.is_empty()) {
@@ -94,7 +95,9 @@ impl TemplateDefinition {
                         .join(", ")
                 ));
             };
-            containers[position]["image"] = reference.into();
+            if let Some(container) = containers[position].as_object_mut() {
+                container.insert("image".into(), reference.into());
+            }
         }
         Ok(others)
     }
@@ -426,6 +429,15 @@ impl<'a> Settling<'a> {
     /// Fills in the open parts of an ARN that the task determines: the partition, the Region and,
     /// for printing, `*` as the account. Returns `None` if nothing is open.
     fn settle_arn(&mut self, text: &str, reason: &str, is_open: bool, path: &str) -> Option<Value> {
+        if let Some((known, suffix)) = without_suffix(text) {
+            self.notes.push(format!(
+                "{path}: {} stands for the six characters that Secrets Manager adds, so policies allow any",
+                shown(suffix)
+            ));
+            let is_open = is_open && !find(&known).is_empty();
+            let settled = self.settle_arn(&known, &reason_of(&known), is_open, path);
+            return Some(settled.unwrap_or_else(|| known.into()));
+        }
         let open = || Some(open_value(text, reason));
         let is_word_in = |text: &str| text.split([':', '/']).any(placeholder::is_word);
         let mut fields = split_outside(text, ':', 6);
@@ -693,6 +705,19 @@ fn reason_of(text: &str) -> String {
         }
         None => format!("{}; render the file first", PlaceholderStyle::Word.phrase()),
     }
+}
+
+/// Returns the ARN of a secret without what stands for the end of its name, and that end. ECS takes the
+/// ARN without it as well (Amazon ECS developer guide, "Pass Secrets Manager secrets").
+fn without_suffix(text: &str) -> Option<(String, &str)> {
+    let fields = split_outside(text, ':', 12);
+    let ["arn", _, "secretsmanager", _, _, "secret", name, ..] = fields.as_slice() else {
+        return None;
+    };
+    let suffix = placeholder::secret_suffix(name)?;
+    let mut known = fields.clone();
+    known[6] = name.strip_suffix(suffix)?;
+    Some((known.join(":"), suffix))
 }
 
 /// Splits at separators outside placeholders, into at most `count` fields.

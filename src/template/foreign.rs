@@ -1,5 +1,5 @@
-//! Documents that are not task definitions but are often passed as one: what each is, and the command
-//! that produces a task definition.
+//! Documents that are not task definitions but are often passed as one: what each is, and the
+//! command that produces a task definition.
 
 use serde_json::Value;
 
@@ -24,6 +24,29 @@ const JSONNET: ForeignDocument = ForeignDocument {
     next: "render it with `jsonnet FILE > taskdef.json`, or with `ecspresso render taskdef` where \
            ecspresso has functions of its own",
 };
+
+const EXPRESS: ForeignDocument = ForeignDocument {
+    what: "a service of ECS Express Mode, of which ECS makes the task definition",
+    next: "pass the output of `aws ecs describe-task-definition` for the taskDefinitionArn that `aws ecs \
+           describe-express-gateway-service` shows, or the image alone: `pullprobe plan IMAGE`",
+};
+const BATCH: ForeignDocument = ForeignDocument {
+    what: "an AWS Batch job definition",
+    next: "Batch creates the task definition from it; pass its images with --image and its secrets with --secret",
+};
+const PIPELINE: &str =
+    "pass the task definition that it deploys, with --image NAME=REF for the image that it builds";
+
+/// Recognizes a CloudFormation template or Terraform's JSON without a task definition by the types of its
+/// resources.
+pub(super) fn of_stack(document: &Value) -> Option<ForeignDocument> {
+    let text = document.to_string();
+    let has = |kind: &str| text.contains(&format!("\"{kind}\""));
+    if has("AWS::ECS::ExpressGatewayService") || has("aws_ecs_express_gateway_service") {
+        return Some(EXPRESS);
+    }
+    (has("AWS::Batch::JobDefinition") || has("aws_batch_job_definition")).then_some(BATCH)
+}
 
 /// Recognizes a text by its lines, before it is parsed.
 pub(super) fn of_text(text: &str) -> Option<ForeignDocument> {
@@ -60,6 +83,26 @@ pub(super) fn of_text(text: &str) -> Option<ForeignDocument> {
         return Some(ForeignDocument {
             what: "a Dockerfile",
             next: "pass the image that it builds: `pullprobe plan IMAGE`",
+        });
+    }
+    let is_command = |line: &str| {
+        let starts = ["aws ecs ", "cat >", "cat <<", "echo ", "set -e"];
+        starts.iter().any(|start| line.starts_with(start))
+    };
+    let is_shell = text
+        .lines()
+        .next()
+        .is_some_and(|line| line.starts_with("#!") && line.ends_with("sh"));
+    if is_command(first) || is_shell {
+        return Some(ForeignDocument {
+            what: "a shell script",
+            next: "save the task definition that it passes to `aws ecs register-task-definition` as a file of its own",
+        });
+    }
+    if first.starts_with("```") || text.starts_with("# ") && text.contains("\n```") {
+        return Some(ForeignDocument {
+            what: "Markdown",
+            next: "save the task definition in it as a file of its own",
         });
     }
     let is_code = |line: &str| {
@@ -111,6 +154,12 @@ pub(super) fn of_value(document: &Value) -> Option<ForeignDocument> {
             () if has("taskArn") || has("serviceArn") => {
                 foreign("a list of tasks or services", DESCRIBE)
             }
+            () if has("hosts")
+                || has("ecs_taskdefinition")
+                || has("community.aws.ecs_taskdefinition") =>
+            {
+                foreign("an Ansible playbook", DESCRIBE)
+            }
             () => None,
         };
     }
@@ -155,6 +204,7 @@ pub(super) fn of_value(document: &Value) -> Option<ForeignDocument> {
         "Worker Service",
         "Request-Driven Web Service",
         "Static Site",
+        "Environment",
         "Scheduled Job",
     ];
     if copilot_types.contains(&text("type")) {
@@ -184,6 +234,9 @@ pub(super) fn of_value(document: &Value) -> Option<ForeignDocument> {
             "pass the output of `aws ecs describe-task-definition` for the name in taskDefinition",
         );
     }
+    if is_object("primaryContainer") {
+        return Some(EXPRESS);
+    }
     if has("serviceName") || has("desiredCount") {
         return foreign("a service definition", DESCRIBE);
     }
@@ -196,10 +249,7 @@ pub(super) fn of_value(document: &Value) -> Option<ForeignDocument> {
         );
     }
     if has("jobDefinitionName") || has("containerProperties") {
-        return foreign(
-            "an AWS Batch job definition",
-            "Batch creates the task definition from it; pass its images with --image and its secrets with --secret",
-        );
+        return Some(BATCH);
     }
     if is_object("provider") && (has("functions") || has("service")) {
         return foreign(
@@ -208,10 +258,13 @@ pub(super) fn of_value(document: &Value) -> Option<ForeignDocument> {
         );
     }
     if has("jobs") && (has("on") || has("true")) {
-        return foreign(
-            "a GitHub Actions workflow",
-            "pass the task definition that it deploys, with --image NAME=REF for the image that it builds",
-        );
+        return foreign("a GitHub Actions workflow", PIPELINE);
+    }
+    if has("phases") && has("version") {
+        return foreign("a CodeBuild buildspec", PIPELINE);
+    }
+    if is_list("stages") {
+        return foreign("a pipeline", PIPELINE);
     }
     if is_object("resource") || (is_object("terraform") && has("provider")) {
         return Some(HCL);
@@ -243,7 +296,7 @@ pub(super) fn of_value(document: &Value) -> Option<ForeignDocument> {
             "pass a plan with `pullprobe probe --plan`; `pullprobe plan` takes a task definition",
         );
     }
-    if has("deployment") && is_object("manifest") {
+    if document["deployment"]["manifest"].is_object() {
         return foreign(
             "a Pulumi stack",
             "pass the container_definitions of its task definition, or `aws ecs describe-task-definition`",

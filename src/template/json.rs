@@ -271,8 +271,8 @@ impl<'a> JsonParser<'a> {
     }
 }
 
-/// Whether a quotation mark is inside `{{ … }}` or `${ … }`, as in `"{{ must_env "IMAGE" }}"`: a mark
-/// is open before it and closed after it, before the line ends.
+/// Whether a quotation mark is inside `{{ … }}` or `${ … }`, as in `"{{ must_env "IMAGE" }}"`: a
+/// mark is open before it and closed after it, before the line ends.
 fn is_inside_placeholder(before: &str, after: &str) -> bool {
     let line = after.lines().next().unwrap_or_default();
     [("{{", "}}"), ("${", "}")].iter().any(|(open, close)| {

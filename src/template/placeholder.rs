@@ -1,5 +1,5 @@
 //! Placeholders of unrendered templates: `<IMAGE1_NAME>`, `${IMAGE}`, `{{ image }}`, `$IMAGE`,
-//! `%IMAGE%`, `__IMAGE__`, `${{ github.sha }}`, and words such as `YOUR_ACCOUNT_ID`.
+//! `%IMAGE%`, `__IMAGE__`, `((image))`, `${{ github.sha }}`, and words such as `YOUR_ACCOUNT_ID`.
 
 /// What fills placeholders of this form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +34,14 @@ pub(super) enum PlaceholderStyle {
     Underscores,
     /// `#{Image}#`
     Octopus,
+    /// `((image))`
+    Concourse,
+    /// `[[image]]`
+    Brackets,
+    /// `<%= image %>`
+    Erb,
+    /// `%(image)s`
+    Python,
     /// `YOUR_ACCOUNT_ID`, `PLACEHOLDER`
     Word,
 }
@@ -57,6 +65,10 @@ impl PlaceholderStyle {
             Self::AtSigns => "a placeholder between at signs",
             Self::Underscores => "a placeholder between underscores",
             Self::Octopus => "an Octopus or Azure DevOps placeholder",
+            Self::Concourse => "a Concourse placeholder",
+            Self::Brackets => "a placeholder in square brackets",
+            Self::Erb => "an ERB placeholder",
+            Self::Python => "a placeholder of Python's formatting",
             Self::Word => "a placeholder",
         }
     }
@@ -87,7 +99,7 @@ const MAX_PLACEHOLDER: usize = 300;
 pub(super) fn find(text: &str) -> Vec<Placeholder<'_>> {
     let mut found = Vec::new();
     let mut at = 0;
-    while let Some(offset) = text[at..].find(['$', '<', '{', '%', '_', '#', '@']) {
+    while let Some(offset) = text[at..].find(['$', '<', '{', '%', '_', '#', '@', '(', '[']) {
         at += offset;
         let before = text[..at].chars().next_back();
         match begins(&text[at..], before) {
@@ -121,10 +133,11 @@ pub(super) fn find_in_value(text: &str) -> Vec<Placeholder<'_>> {
 }
 
 /// Returns length, name and style of the placeholder that `text` begins with.
+#[expect(clippy::too_many_lines, reason = "it is a table")]
 pub(super) fn begins(text: &str, before: Option<char>) -> Option<(usize, &str, PlaceholderStyle)> {
     use PlaceholderStyle::{
-        Actions, AngleBrackets, AtSigns, AzurePipelines, CodeDeploy, Jinja, Octopus, PercentSigns,
-        Shell, Underscores,
+        Actions, AngleBrackets, AtSigns, AzurePipelines, Brackets, CodeDeploy, Concourse, Erb,
+        Jinja, Octopus, PercentSigns, Python, Shell, Underscores,
     };
     let between = |open: &str, close: &str| {
         let inside = text.strip_prefix(open)?;
@@ -174,6 +187,18 @@ pub(super) fn begins(text: &str, before: Option<char>) -> Option<(usize, &str, P
     if let Some((length, name)) = between("#{", "}").filter(|(_, name)| is_name(name)) {
         let more = usize::from(text[length..].starts_with('#'));
         return Some((length + more, name, Octopus));
+    }
+    for (open, close, style) in [
+        ("((", "))", Concourse),
+        ("[[", "]]", Brackets),
+        ("%(", ")s", Python),
+    ] {
+        if let Some((length, name)) = between(open, close).filter(|(_, name)| is_name(name)) {
+            return Some((length, name, style));
+        }
+    }
+    if let Some((length, name)) = between("<%", "%>") {
+        return Some((length, name.trim_start_matches(['=', '-', ' ']), Erb));
     }
     if let Some((length, name)) = between("<", ">").filter(|(_, name)| is_name(name)) {
         let code_deploy = name.starts_with("IMAGE") && name.ends_with("_NAME");
@@ -233,7 +258,8 @@ fn braced(text: &str) -> Option<usize> {
     None
 }
 
-/// Returns the name of a call of ecspresso: the variable of ``must_env `IMAGE` ``, otherwise the whole.
+/// Returns the name of a call of ecspresso: the variable of ``must_env `IMAGE` ``, otherwise the
+/// whole.
 fn of_call(call: &str) -> &str {
     let variable = ["env ", "must_env "]
         .iter()
@@ -301,6 +327,24 @@ fn is_owned(noun: &str) -> bool {
     nouns.iter().any(|known| noun.starts_with(known))
 }
 
+/// Returns the end of a secret's name that stands for the six characters which Secrets Manager adds,
+/// with its hyphen: of `db-XXXXXX`, `db-<RANDOM_SUFFIX>` and such.
+pub(super) fn secret_suffix(name: &str) -> Option<&str> {
+    let (before, end) = name.rsplit_once('-')?;
+    let mark = find_in_value(end);
+    let word = match mark.as_slice() {
+        [only] if only.text == end => only.name,
+        [] => end,
+        _ => return None,
+    };
+    let upper = word.to_ascii_uppercase();
+    let is_filler = word.len() == 6 && upper.bytes().all(|byte| byte == b'X');
+    let is_named = upper == word || !mark.is_empty();
+    let stands =
+        is_filler || (is_named && ["SUFFIX", "RANDOM"].iter().any(|noun| upper.contains(noun)));
+    (stands && !before.is_empty()).then(|| &name[before.len()..])
+}
+
 /// Whether the word stands for an account ID.
 pub(super) fn is_account_word(word: &str) -> bool {
     let upper = word.to_ascii_uppercase().replace('-', "_");
@@ -335,7 +379,11 @@ pub(super) fn image_word(image: &str) -> Option<&str> {
             .all(|byte| byte.is_ascii_alphanumeric() || b"_- .".contains(&byte))
             .then_some(image)
     };
-    if let Some(image) = is_between('{', '}').or_else(|| is_between('[', ']')) {
+    let marks = [('{', '}'), ('[', ']'), ('!', '!'), ('~', '~'), ('*', '*')];
+    if let Some(image) = marks
+        .iter()
+        .find_map(|(open, close)| is_between(*open, *close))
+    {
         return Some(image);
     }
     if matches!(image, "..." | "…") {
@@ -398,8 +446,8 @@ pub(super) fn split_tag(image: &str) -> (&str, Option<&str>) {
     }
 }
 
-/// Fills the placeholders that `values` name, last value first. Returns the text, and the names that
-/// filled nothing.
+/// Fills the placeholders that `values` name, last value first. Returns the text, and the names
+/// that filled nothing.
 pub(super) fn fill<'a>(text: &str, values: &'a [(String, String)]) -> (String, Vec<&'a str>) {
     if values.is_empty() {
         return (text.to_owned(), Vec::new());
@@ -483,6 +531,10 @@ mod tests {
             ("%IMAGE%", "IMAGE", PercentSigns),
             ("__IMAGE__", "IMAGE", Underscores),
             ("#{Image}#", "Image", Octopus),
+            ("((image))", "image", Concourse),
+            ("[[image]]", "image", Brackets),
+            ("<%= image %>", "image", Erb),
+            ("%(image)s", "image", Python),
             ("${{ github.sha }}", "github.sha", Actions),
         ] {
             let around = format!("a/{text}/b");
@@ -536,12 +588,32 @@ mod tests {
     #[test]
     fn the_time_does_not_grow_with_the_square_of_the_text() {
         let started = std::time::Instant::now();
-        for mark in ["<", "$", "{{", "%", "__", "${", "#{", "$("] {
+        for mark in [
+            "<", "$", "{{", "%", "__", "${", "#{", "$(", "((", "[[", "%(", "<%",
+        ] {
             let text = mark.repeat(40_000);
             assert!(find(&text).len() <= text.len());
             split_tag(&text);
         }
         assert!(started.elapsed().as_secs() < 20);
+    }
+
+    #[test]
+    fn a_suffix_of_a_secret_is_told_from_its_name() {
+        for (name, suffix) in [
+            ("db-XXXXXX", Some("-XXXXXX")),
+            ("prod/db-xxxxxx", Some("-xxxxxx")),
+            ("db-SUFFIX", Some("-SUFFIX")),
+            ("db-<RANDOM_SUFFIX>", Some("-<RANDOM_SUFFIX>")),
+            ("db-${suffix}", Some("-${suffix}")),
+            ("db-${ENVIRONMENT}", None),
+            ("db-suffix", None),
+            ("db-AbCd12", None),
+            ("db", None),
+            ("-XXXXXX", None),
+        ] {
+            assert_eq!(secret_suffix(name), suffix, "{name}");
+        }
     }
 
     #[test]

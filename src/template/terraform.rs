@@ -67,10 +67,17 @@ fn resources(document: &Value) -> Vec<(String, &Value)> {
     found
 }
 
-/// Returns the Region in the configuration of the AWS provider.
+/// Returns the Region in the configuration of the AWS provider, possibly that of a variable.
 pub(super) fn provider_region(document: &Value) -> Option<&str> {
-    document["configuration"]["provider_config"]["aws"]["expressions"]["region"]["constant_value"]
-        .as_str()
+    let provider = &document["configuration"]["provider_config"]["aws"];
+    let region = &provider["expressions"]["region"];
+    let variable = || {
+        let references = region["references"].as_array()?;
+        let mut names = references.iter().filter_map(Value::as_str);
+        let name = names.find_map(|name| name.strip_prefix("var."))?;
+        document["variables"][name]["value"].as_str()
+    };
+    region["constant_value"].as_str().or_else(variable)
 }
 
 /// Returns a task definition with the member names of ECS's API. Values that are known only after

@@ -201,6 +201,22 @@ def test_manifest_that_comes_back_changed_is_reported(operator, ecr):
     assert tags(ecr) == []
 
 
+def test_tag_that_then_names_another_index_is_reported(operator, ecr):
+    def changed(standin, request):
+        status, headers, body = standin.serve(request)
+        if status == 200 and request.path.endswith(f"/{VERSION}"):
+            # No digest in the headers shows it.
+            return status, {"Content-Type": headers["Content-Type"]}, body + b" "
+        return status, headers, body
+
+    ecr.faults = [Fault(READ, changed)]
+
+    done = operator.install(platforms=["linux/amd64"])
+
+    assert done.returncode == 2 and done.stdout == "", done
+    assert f"{REFERENCE} already exists with another digest" in done.stderr, done
+
+
 def test_expired_token_is_renewed(operator, ecr):
     def expire(standin, request):
         standin.expire_tokens()

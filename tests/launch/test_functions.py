@@ -20,6 +20,7 @@ AGENT = "--agent", f"linux/amd64={binaries.PROBE}"
 OWN_ROLE = "--lambda-role", ROLE
 ON_LAMBDA = "--service", "web", "--carrier", "lambda", *AGENT, *OWN_ROLE
 AUTO = "--service", "web", "--probe-image", PROBE_IMAGE, *AGENT, *OWN_ROLE
+EM_AARCH64 = 183  # ELF's number of ARM64
 NO_ROUTE = (
     "ResourceInitializationError: unable to pull secrets or registry auth: execution resource "
     "retrieval failed: unable to retrieve ecr registry auth: service call has been retried 3 "
@@ -286,6 +287,7 @@ def test_throttled_and_refused_calls_are_repeated(operator, account, functions):
     launched = operator.launch(*ON_LAMBDA)
     assert launched.exit_code == 3 and functions.functions == {}, launched
     assert not any(functions.errors.values())
+    assert len(functions.invoked) == len(functions.deleted) == 4, launched
 
 
 def test_denied_call_says_which_statement_grants_it(operator, account, functions):
@@ -312,6 +314,35 @@ def test_ipv6_only_subnet_is_not_checked(operator, account, functions):
     outcomes = {seen["outcome"] for seen in report["observations"]}
     assert outcomes == {"not-checked"} and functions.invoked == []
     assert "IPv6-only" in report["verdict"]["summary"]
+
+
+def test_function_is_that_of_its_subnet_and_knows_the_task(operator, account, functions, tmp_path):
+    ec2 = client("ec2", account.moto.url)
+    vpc = ec2.create_vpc(CidrBlock="10.3.0.0/16", AmazonProvidedIpv6CidrBlock=True)["Vpc"]
+    block = vpc["Ipv6CidrBlockAssociationSet"][0]["Ipv6CidrBlock"].replace("/56", "/64")
+    where = {"VpcId": vpc["VpcId"], "CidrBlock": "10.3.1.0/24", "Ipv6CidrBlock": block}
+    subnet = ec2.create_subnet(**where)["Subnet"]["SubnetId"]
+    functions.behaviours[subnet] = Reporting()
+    content = bytearray(binaries.require_probe().read_bytes())
+    content[18:20] = EM_AARCH64.to_bytes(2, "little")
+    agent = tmp_path / "agent"
+    agent.write_bytes(content)
+    # A task that gets a public address.
+    network = {"subnets": [subnet], "securityGroups": [account.group], "assignPublicIp": "ENABLED"}
+    client("ecs", account.moto.url).update_service(
+        cluster="prod", service="web", networkConfiguration={"awsvpcConfiguration": network}
+    )
+
+    on_arm = "--carrier", "lambda", *OWN_ROLE, "--agent", f"linux/arm64={agent}"
+    launched = operator.launch("--service", "web", *on_arm)
+
+    assert list(launched.reports) == [subnet], launched
+    [made] = functions.deleted
+    assert made.request["Architectures"] == ["arm64"]
+    assert made.request["VpcConfig"]["Ipv6AllowedForDualStack"] is True
+    [(_, event)] = functions.invoked
+    assert event["task"]["assigns_public_ip"] is True
+    assert event["task"]["ip_family"] == event["subnet"]["ip_family"] == "dual-stack"
 
 
 def test_interrupted_launch_deletes_its_functions(operator, account, functions):

@@ -167,6 +167,7 @@ def test_task_on_an_instance_is_probed_on_that_instance(operator, account, capac
         ],
     }
     [task] = account.RunTask(request)["tasks"]
+    capacity[1].connected = False  # as it may be after the failure
 
     launched = operator.launch("--like", task["taskArn"], "--probe-image", PROBE_IMAGE)
 

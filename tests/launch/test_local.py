@@ -6,46 +6,21 @@ import socket
 import pytest
 
 from pullprobe_testing import cli
-from pullprobe_testing.loopback_http import Handler, LoopbackServer
+from pullprobe_testing.instance_metadata import instance_metadata, serve
 
 ROLE = "ecsInstanceRole"
 CREDENTIALS = {
-    "Code": "Success",
     "AccessKeyId": "ASIAEXAMPLE000000000",
     "SecretAccessKey": "instance/secret",
     "Token": "instance-token",
     "Expiration": "2999-01-01T00:00:00Z",
 }
-MAC = "02:29:96:8f:6a:2d"
-METADATA = {
-    "iam/security-credentials/": ROLE,
-    f"iam/security-credentials/{ROLE}": json.dumps(CREDENTIALS),
-    "placement/region": "eu-west-1",
-    "placement/availability-zone": "eu-west-1b",
-    "mac": MAC,
-    "local-ipv4": "10.0.3.7",
-    f"network/interfaces/macs/{MAC}/subnet-ipv4-cidr-block": "10.0.3.0/24",
-}
-
-
-class InstanceMetadata(Handler):
-    """Version 2: without a token nothing is answered."""
-
-    def do_PUT(self):
-        self.read_body()
-        is_token = self.path == "/latest/api/token"
-        self.respond(200 if is_token else 404, b"TOKEN", "text/plain")
-
-    def do_GET(self):
-        value = METADATA.get(self.path.removeprefix("/latest/meta-data/"))
-        if self.headers.get("X-aws-ec2-metadata-token") != "TOKEN":
-            return self.respond(401, b"", "text/plain")
-        return self.respond(200 if value else 404, (value or "").encode(), "text/plain")
+METADATA = instance_metadata("eu-west-1", "10.0.3.0/24", "10.0.3.7", ROLE, CREDENTIALS)
 
 
 @pytest.fixture
 def metadata():
-    server = LoopbackServer(InstanceMetadata)
+    server = serve(METADATA)
     yield server.url
     server.close()
 

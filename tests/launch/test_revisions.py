@@ -34,6 +34,16 @@ def test_digest_of_the_current_deployment_is_rehearsed_and_the_tag_after_it(
     assert len(account.requests_of("ListServiceDeployments")) == (0 if lists_revisions else 1)
 
 
+def test_tasks_that_start_now_are_of_the_newest_revision(operator, account):
+    account.is_deploying = True
+    record_revision(account, OLD)
+    record_revision(account, NEW)
+
+    launched = operator.launch(*SERVICE)
+
+    assert images(launched, account) == {f"{APP}@{NEW}": "current", f"{APP}:1.4": "next"}, launched
+
+
 def test_service_without_revisions_is_rehearsed_by_its_tags(operator, account):
     launched = operator.launch(*SERVICE)
 

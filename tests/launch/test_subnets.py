@@ -17,12 +17,21 @@ import time
 import pytest
 
 from pullprobe_testing import launch_account, pace
-from pullprobe_testing.accounts import create_network
+from pullprobe_testing.accounts import create_network, log_configuration, registry_host
 from pullprobe_testing.cli import LaunchCli
-from pullprobe_testing.ecs_standin import REGION, EcsStandin, ProbeInVpc
+from pullprobe_testing.ecs_standin import (
+    REGION,
+    EcsStandin,
+    Instance,
+    ProbeInVpc,
+    ProbeOnInstance,
+)
+from pullprobe_testing.instance_metadata import ADDRESS, instance_metadata, serve
 from pullprobe_testing.lab import faults
 from pullprobe_testing.lab.lab import open_lab
-from pullprobe_testing.lab.subnet import DEPENDENCIES, FILE_SYSTEM, endpoints
+from pullprobe_testing.lab.subnet import DEPENDENCIES, FILE_SYSTEM, endpoints, mixed
+from pullprobe_testing.lab.zones import AGENT_ADDRESS, AGENT_HOSTS
+from pullprobe_testing.servers import TlsServer
 from pullprobe_testing.waiting import wait_for
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root")
@@ -305,3 +314,75 @@ def test_stopped_probe_delivers_what_it_observed(launches):
         if observation["outcome"] == "not-reached"
     }
     assert "ecr.api" in unreached, launched
+
+
+@contextlib.contextmanager
+def instance(launches, subnet, role):
+    """Borrows a VPC for a container instance: its metadata, and what its agent calls.
+
+    The role of its instance profile has the rights of the task execution role.
+    """
+    region = launches.lab.region
+    with contextlib.ExitStack() as stack:
+        vpc = stack.enter_context(launches.vpc())
+        vpc.apply(subnet)
+        credentials = region.credentials_document()
+        values = instance_metadata(REGION, "10.0.1.0/24", subnet.task, role, credentials)
+        vpc.task.ip(f"address replace {ADDRESS}/32 dev lo")
+        vpc.internet.ip(f"address replace {AGENT_ADDRESS}/32 dev lo")
+        with vpc.task.entered():
+            stack.callback(serve(values, (ADDRESS, 80)).close)
+        certificate = region.authority.issue("ecs-agent", AGENT_HOSTS)
+        server = TlsServer(vpc.directory, "ecs-agent", AGENT_ADDRESS, certificate, "")
+        stack.callback(server.stop)
+        with vpc.internet.entered():
+            server.start().ready()
+        yield vpc
+
+
+def deploy_without_a_role(ecs):
+    """Creates a service on EC2 capacity whose task definition names no role."""
+    app = {
+        "name": "app",
+        "image": f"{registry_host(REGION)}/team/app:1.4",
+        "memory": 128,
+        "logConfiguration": log_configuration(launch_account.LOG_GROUP, REGION),
+    }
+    ecs.register_task_definition(family="old", networkMode="bridge", containerDefinitions=[app])
+    service = {"serviceName": "old", "taskDefinition": "old", "desiredCount": 1}
+    ecs.create_service(cluster="prod", launchType="EC2", **service)
+
+
+def test_instances_pull_by_their_own_interface_and_with_their_own_role(launches):
+    closed = mixed()
+    closed.endpoint_groups = {"ecr.api"}
+    # Healthy; a closed endpoint; no way to what only the agent calls; no instance profile.
+    subnets = [(mixed(), "ecs"), (closed, "ecs"), (endpoints(), "ecs"), (mixed(), None)]
+    region = launches.lab.region
+    deploy_without_a_role(region.client("ecs"))
+    with launches.gate.enter(alone=True), contextlib.ExitStack() as stack:
+        standin = EcsStandin(region.moto.peer, {})
+        stack.callback(standin.close)
+        for number, (name, parts) in enumerate(zip(launches.subnets, subnets, strict=True)):
+            vpc = stack.enter_context(instance(launches, *parts))
+            standin.behaviours[name] = ProbeOnInstance(launches.lab, vpc)
+            standin.instances.append(Instance(name, number=number))
+        operator = LaunchCli(standin, REGION, region.operator_keys)
+        launched = operator.launch("--service", "old", "--probe-image", launch_account.PROBE_IMAGE)
+        exit_codes = [exit_code_of(standin.tasks.values(), name) for name in launches.subnets]
+
+    reports = [launched.reports[name] for name in launches.subnets]
+    assert exit_codes == [0, 11, 4, 13] and launched.exit_code == 11, launched
+    assert {report["vantage"]["carrier"] for report in reports} == {"ec2"}, launched
+    healthy, silent, warned, without_profile = reports
+    assert healthy["verdict"]["status"] == "pass", launched
+    assert healthy["identity"]["source"] == "instance-profile", launched
+    agent = [seen for seen in healthy["observations"] if seen["dependency"] == "ecs-agent"]
+    assert {seen["host"] for seen in agent if "host" in seen} == set(AGENT_HOSTS), launched
+    assert {seen["phase"] for seen in agent} == {"resolve", "connect", "handshake"}, launched
+    assert {seen["outcome"] for seen in agent} == {"passed"}, [agent, launched]
+    assert causes(silent)[0] == "endpoint-security-group", launched
+    assert not is_witnessed_by_ecs(silent), "its log group is reached by another endpoint"
+    assert {finding["dependency"] for finding in warned["findings"]} == {"ecs-agent"}, launched
+    assert is_witnessed_by_ecs(without_profile), "without credentials no log is written"
+    assert causes(without_profile)[0] == "no-credentials", launched

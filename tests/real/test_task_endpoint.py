@@ -1,7 +1,8 @@
 """169.254.170.2, the source of the role's credentials and of the task metadata."""
 
 from pullprobe_testing import pace
-from pullprobe_testing.region import IMAGE, LOG_GROUP, METADATA_PATH
+from pullprobe_testing.instance_metadata import instance_metadata, serve
+from pullprobe_testing.region import IMAGE, LOG_GROUP, METADATA_PATH, REGION
 
 CREDENTIALS_URI = "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"
 # Seconds: an endpoint that hangs may cost two, and a healthy run takes well under one and a half.
@@ -66,3 +67,20 @@ def test_without_a_task_the_endpoints_of_the_region_are_checked(probe):
     for dependency in ("ecr.api", "ecr.dkr", "s3"):
         [handshake] = run.observations(dependency, "handshake")
         assert handshake["outcome"] == "passed", run
+
+
+def test_instance_in_the_subnet_needs_no_setting(region, probe):
+    keys = region.credentials_document()
+    values = instance_metadata(REGION, "10.0.1.0/24", "10.0.1.10", "ecsInstanceRole", keys)
+    server = serve(values)
+    # The variable stands for the firmware that names Amazon EC2.
+    endpoint = {"AWS_EC2_METADATA_SERVICE_ENDPOINT": server.url}
+    run = probe(environment=endpoint, without=region.task_environment())
+    server.close()
+
+    assert (run.exit_code, run.status) == (0, "pass"), run
+    assert run.report["vantage"]["carrier"] == "local", run
+    assert run.report["vantage"]["region"] == REGION, run
+    assert run.report["identity"]["source"] == "instance-profile", run
+    for dependency in ("ecr.api", "ecr.dkr", "s3"):
+        assert run.outcomes(dependency)["handshake"] == {"passed"}, run

@@ -309,17 +309,20 @@ async fn each_error_has_a_hint() {
 }
 
 #[tokio::test]
-async fn request_is_retried_for_an_agent_that_is_still_starting() {
-    let tries = std::sync::atomic::AtomicU32::new(0);
-    let (base, requests) = loopback::responds(move |_| {
-        match tries.fetch_add(1, std::sync::atomic::Ordering::Relaxed) {
-            0 => (503, String::new()),
-            _ => (200, credentials_json("")),
-        }
-    })
-    .await;
-    load(&env([(RELATIVE_URI, "/uuid")]), &base).await.unwrap();
-    assert_eq!(requests.lock().unwrap().len(), 2);
+async fn request_is_retried_for_an_agent_that_is_still_starting_or_limits_requests() {
+    for (statuses, attempts) in [([503, 200], 2), ([429, 200], 2), ([503, 503], 3)] {
+        let tries = std::sync::atomic::AtomicUsize::new(0);
+        let (base, requests) = loopback::responds(move |_| {
+            let number = tries.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            match statuses.get(number) {
+                Some(200) | None => (200, credentials_json("")),
+                Some(status) => (*status, String::new()),
+            }
+        })
+        .await;
+        load(&env([(RELATIVE_URI, "/uuid")]), &base).await.unwrap();
+        assert_eq!(requests.lock().unwrap().len(), attempts);
+    }
 }
 
 /// The SDKs wait for a slow agent.

@@ -13,7 +13,7 @@ use crate::command::Error;
 use crate::compare::report_view::SCHEMA_PREFIX;
 use crate::compare::{ComparisonBuilder, builder};
 
-/// Bytes of a line, and of one value of a document, such as a log event.
+/// Maximum number of bytes of a line, and of one value of a document, such as a log event.
 const MAX_LINE_BYTES: u64 = builder::MAX_LINE_BYTES as u64;
 
 /// Members that hold log events: in the output of `filter-log-events` and `get-log-events`, in a
@@ -137,8 +137,8 @@ fn read_documents(
     Ok(())
 }
 
-/// Fails when the value that is read needs more bytes than are left for it, because a parser keeps a
-/// value until its end.
+/// Fails when the value that is read needs more bytes than are left for it, because a parser keeps
+/// a value until its end.
 struct BoundedReader<'a, R> {
     reader: R,
     left: &'a Cell<u64>,

@@ -16,12 +16,13 @@ use crate::operator::log_insights::{
 use crate::os::Signals;
 use crate::report;
 
-/// Events of a page of `FilterLogEvents`. CloudWatch Logs also ends a page at 1 MB, which is about
-/// forty reports.
+/// Maximum number of events of a page of `FilterLogEvents`. CloudWatch Logs also ends a page at 1
+/// MB, which is about forty reports.
 const PAGE_EVENTS: usize = 1_000;
 
-/// Rows of an Insights query. A report has about 30 KB, so these are half of what a response may
-/// hold; where reports are longer, fewer rows are requested. A hundred of the longest fit.
+/// Maximum and minimum number of rows of an Insights query. A report has about 30 KB, so the
+/// maximum is half of what a response may hold; where reports are longer, fewer rows are requested.
+/// A hundred of the longest fit.
 const MAX_ROWS: usize = 1_000;
 const MIN_ROWS: usize = 100;
 
@@ -250,7 +251,7 @@ fn unix_second(time: &str) -> Option<i64> {
 fn describe(query: &LogQuery<'_>, error: &CallError) -> Error {
     if error.code() == "ResourceNotFoundException" {
         return Error::Usage(format!(
-            "--log-group {}: no such log group in {} in this account; set its region with --region, or list the \
+            "--log-group {}: no such log group in {} in this account; set its Region with --region, or list the \
              log groups with `aws logs describe-log-groups`",
             query.group, query.region
         ));

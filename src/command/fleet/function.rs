@@ -30,7 +30,7 @@ use crate::plan::{Expect, Platform};
 /// Why an event has no answer.
 #[derive(Debug)]
 pub enum FleetError {
-    /// AWS throttled the worker: the state machine repeats it later.
+    /// AWS throttled the worker: the state machine retries it later.
     Throttled(String),
     /// The event, or the function, cannot be used.
     Other(Error),
@@ -42,7 +42,7 @@ impl<E: Into<Error>> From<E> for FleetError {
     }
 }
 
-/// Time of an invocation that is left for the answer.
+/// Time of an invocation that is reserved for the answer.
 const ANSWER_RESERVE: Duration = Duration::from_secs(5);
 
 /// Time of an invocation if Lambda does not say when it ends.
@@ -208,7 +208,7 @@ fn variable(name: &str) -> Option<String> {
 fn needed(name: &str) -> Result<String, Error> {
     variable(name).ok_or_else(|| {
         Error::Usage(format!(
-            "the variable {name} is not set; make the function with `pullprobe fleet print`"
+            "the variable {name} is not set; create the function with the template of `pullprobe fleet print`"
         ))
     })
 }

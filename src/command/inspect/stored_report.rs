@@ -15,11 +15,12 @@ use crate::operator::launch::{self, Launch, SERVICE_LABEL, SUBNET_LABEL, TargetS
 use crate::plan::Plan;
 use crate::report::{Report, SCHEMA};
 
-/// Bytes of a file of reports: 500 subnets, the most of one launch, with the largest report each.
+/// Maximum number of bytes of a file of reports: 500 subnets, the most of one launch, with the
+/// largest report each.
 const MAX_FILE: u64 = 128 * 1024 * 1024;
 
-/// Reads the reports of a file: one or more lines of JSON, as `probe` and `launch` print them, or one
-/// document.
+/// Reads the reports of a file: one or more lines of JSON, as `probe` and `launch` print them, or
+/// one document.
 pub fn load(file: &Path) -> Result<Vec<Report>, Error> {
     let usage = |why: &dyn std::fmt::Display| {
         Error::Usage(format!(

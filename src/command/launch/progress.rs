@@ -30,14 +30,14 @@ pub struct Progress {
 /// Plain lines, and the task that writes one after a long silence.
 struct PlainLines {
     last_line: Arc<Mutex<Instant>>,
-    beat: AbortHandle,
+    heartbeat: AbortHandle,
 }
 
 /// The longest silence of plain lines: a task may be PENDING for minutes.
 const MAX_SILENCE: Duration = Duration::from_secs(20);
 
-/// Says, while nothing changes, that the launch goes on.
-async fn beat(last_line: Arc<Mutex<Instant>>, started: Instant) {
+/// Writes, while nothing changes, that the launch is still running.
+async fn write_heartbeat(last_line: Arc<Mutex<Instant>>, started: Instant) {
     loop {
         let silent = locked(&last_line).elapsed();
         if silent < MAX_SILENCE {
@@ -66,15 +66,19 @@ struct LiveLines {
 
 impl Progress {
     pub fn new(subnets: &[String], is_quiet: bool) -> Self {
-        // A terminal that only prints text cannot move its cursor, so it gets plain lines; live lines
-        // would cover those of the log.
+        // A terminal that only prints text cannot move its cursor, so it gets plain lines; live
+        // lines would cover those of the log.
         let is_live = std::io::stderr().is_terminal() && !is_dumb_terminal();
         let is_terminal = is_live && !is_quiet && !tracing::enabled!(tracing::Level::INFO);
         let started = Instant::now();
         let plain = (!is_terminal && !is_quiet).then(|| {
             let last_line = Arc::new(Mutex::new(started));
-            let beat = tokio::spawn(beat(Arc::clone(&last_line), started)).abort_handle();
-            PlainLines { last_line, beat }
+            let heartbeat =
+                tokio::spawn(write_heartbeat(Arc::clone(&last_line), started)).abort_handle();
+            PlainLines {
+                last_line,
+                heartbeat,
+            }
         });
         Self {
             plain,
@@ -130,13 +134,13 @@ impl Progress {
         }
     }
 
-    /// Removes the live lines, and waits for no task any more.
+    /// Removes the live lines, or stops the plain ones.
     pub fn end(&mut self) {
         if let Some(lines) = self.terminal.take() {
             let _ = lines.all.clear();
         }
         if let Some(lines) = self.plain.take() {
-            lines.beat.abort();
+            lines.heartbeat.abort();
         }
     }
 

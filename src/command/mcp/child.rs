@@ -17,10 +17,11 @@ use crate::os;
 use crate::redact::redact;
 use crate::safe_text::escape_message;
 
-/// Bytes of an answer. The report of one subnet has at most 256 KiB, and no model reads more than this.
+/// Maximum number of bytes of an answer. The report of one subnet has at most 256 KiB, and no model
+/// reads more than this.
 const MAX_ANSWER: u64 = 8 * 1024 * 1024;
 
-/// Bytes of a line on stderr, and lines that are passed on.
+/// Maximum number of bytes of a line on stderr, and of lines that are passed on.
 const MAX_NOTE: u64 = 16 * 1024;
 const MAX_NOTES: usize = 200;
 
@@ -50,8 +51,8 @@ pub struct ChildAnswer {
     pub stdout: String,
 }
 
-/// Runs a command. Its stderr goes to `notes`, line by line. Fails, with a sentence, if it does not end
-/// by itself.
+/// Runs a command. Its stderr goes to `notes`, line by line. Fails, with a sentence, if it does not
+/// end by itself.
 pub(super) async fn run(
     call: ToolCall,
     stop: Stop,
@@ -97,7 +98,7 @@ pub(super) async fn run(
             let exit_code = status.map_err(failed)?.code().unwrap_or(1);
             return Ok(ChildAnswer { exit_code, stdout });
         }
-        () = stop.wait() => format!("{name} was stopped, because the client cancelled the call or is gone"),
+        () = stop.wait() => format!("{name} was stopped, because the client cancelled the call or disconnected"),
         () = sleep(call.tool.time_limit()) => format!(
             "{name} had not ended after {} s and was stopped; ask for less, or run `pullprobe {name}` in a shell",
             call.tool.time_limit().as_secs()

@@ -1,8 +1,8 @@
 //! The tools: their names, schemas and arguments, and how arguments become a command line.
 //!
-//! A client is a model that reads foreign text, so its arguments are foreign text too: a value is only
-//! ever the value of its own flag, and a document goes to stdin. No argument names a file to read or
-//! to write.
+//! A client is a model that reads foreign text, so its arguments are foreign text too: a value is
+//! only ever the value of its own flag, and a document goes to stdin. No argument names a file to
+//! read or to write.
 
 use std::fmt::Display;
 use std::time::Duration;
@@ -18,16 +18,17 @@ use super::child::ChildAnswer;
 use crate::redact::redact;
 use crate::safe_text::visible;
 
-/// Characters of a value of a flag: the longest ARN of a secret with its JSON key is shorter.
+/// Maximum number of characters of a flag's value: the longest ARN of a secret with its JSON key is
+/// shorter.
 const MAX_VALUE_CHARS: usize = 2_048;
 
-/// Values of one list, such as subnets: a launch starts in at most 500.
+/// Maximum number of values of one list, such as subnets: a launch starts in at most 500.
 const MAX_VALUES: usize = 500;
 
-/// Bytes of a document, or of all reports together: `explain` reads 4 MiB.
+/// Maximum number of bytes of a document, or of all reports together: `explain` reads 4 MiB.
 const MAX_DOCUMENT: usize = 4 * 1024 * 1024;
 
-/// Characters of an error that quotes an argument.
+/// Maximum number of characters of an error that quotes an argument.
 const MAX_ERROR_CHARS: usize = 1_000;
 
 /// A tool.
@@ -85,8 +86,8 @@ impl McpTool {
         }
     }
 
-    /// Returns how long a call may take. A launch waits up to six minutes for each task to start, and
-    /// starts only some at a time.
+    /// Returns how long a call may take. A launch waits up to six minutes for each task to start,
+    /// and starts only some at a time.
     pub const fn time_limit(self) -> Duration {
         match self {
             Self::Plan | Self::Causes => Duration::from_mins(1),
@@ -116,7 +117,7 @@ impl McpTool {
                  proves it, what looks the same, how to fix it."
             }
             Self::Inspect => {
-                "Reads the AWS configuration around a service or task and computes each hop of the way to what it contacts: \
+                "Reads the AWS configuration around a service or task and computes each hop of the path to every host that it contacts: \
                  open, closed or unknown. Names the security group, network ACL, route, endpoint or policy that is closed, and \
                  the smallest change. Only reads."
             }
@@ -175,7 +176,7 @@ impl McpTool {
             "required": ["exit_code", "notes", member],
             "properties": {
                 "exit_code": { "type": "integer", "description": "Exit code of the command: 0 pass, 3 inconclusive, 4 warn, 10 to 20 by the family of the first finding" },
-                "notes": { "type": "array", "items": { "type": "string" }, "description": "What the command said beside its answer" },
+                "notes": { "type": "array", "items": { "type": "string" }, "description": "Notes that the command wrote besides its answer" },
                 member: { "type": kind, "description": description },
             },
         });
@@ -389,7 +390,8 @@ enum Document {
 #[serde(deny_unknown_fields)]
 #[schemars(crate = "rmcp::schemars")]
 struct ExplainCall {
-    /// Stopped reason or service event, or the JSON of `aws ecs describe-tasks` or `describe-services`
+    /// Stopped reason or service event, or the JSON of `aws ecs describe-tasks` or
+    /// `describe-services`
     text: Option<Document>,
     /// Instead of a text: ARN or ID of a task to read from Amazon ECS
     task: Option<String>,
@@ -437,8 +439,8 @@ enum PlanView {
 #[serde(deny_unknown_fields)]
 #[schemars(crate = "rmcp::schemars")]
 struct PlanCall {
-    /// Task definition: JSON or YAML as the AWS CLI takes and prints it, a CloudFormation template, or
-    /// `terraform show -json`
+    /// Task definition: JSON or YAML as the AWS CLI takes and prints it, a CloudFormation template,
+    /// or `terraform show -json`
     task_definition: Option<Document>,
     /// Images to pull; NAME=REF sets the image of that container of the task definition
     #[serde(default)]
@@ -611,7 +613,8 @@ struct LaunchCall {
     region: Option<String>,
     /// What carries the probe: auto, fargate or lambda
     carrier: Option<String>,
-    /// Public addresses are a finding: any or private
+    /// Addresses that AWS names should resolve to: any or private; with private, a public one is a
+    /// finding
     expect: Option<String>,
     /// Return the AWS requests, and send only those that read
     #[serde(default)]

@@ -135,7 +135,8 @@ impl CallError {
         }
     }
 
-    /// Returns the service's error code, such as `ClusterNotFoundException`; empty if there is none.
+    /// Returns the service's error code, such as `ClusterNotFoundException`; empty if there is
+    /// none.
     pub fn code(&self) -> &str {
         match self {
             Self::Refused { refusal, .. } => &refusal.code,

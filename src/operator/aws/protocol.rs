@@ -7,6 +7,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 
 use super::error::CallError;
+use crate::aws::json_api::{self, JsonApi};
 use crate::endpoints::{self, Partition, Region, Service, Variant};
 
 /// A service's names and protocol, from the `metadata` of the service models that `botocore` ships.
@@ -42,22 +43,15 @@ enum HostName {
 
 impl Api {
     /// Amazon ECS.
-    pub const ECS: Self = Self::aws_json(
-        "ecs",
-        "ECS",
-        "AmazonEC2ContainerServiceV20141113",
-        Service::Ecs,
-    );
+    pub const ECS: Self = Self::aws_json(json_api::ECS, "ECS", HostName::Probed(Service::Ecs));
     /// Amazon ECR.
-    pub const ECR: Self = Self::aws_json(
-        "ecr",
-        "ECR",
-        "AmazonEC2ContainerRegistry_V20150921",
-        Service::EcrApi,
-    );
+    pub const ECR: Self = Self::aws_json(json_api::ECR, "ECR", HostName::Probed(Service::EcrApi));
     /// CloudWatch Logs.
-    pub const LOGS: Self =
-        Self::aws_json("logs", "CloudWatch Logs", "Logs_20140328", Service::Logs);
+    pub const LOGS: Self = Self::aws_json(
+        json_api::LOGS,
+        "CloudWatch Logs",
+        HostName::Probed(Service::Logs),
+    );
     /// CloudWatch, for alarms. Its model lists the Query protocol beside JSON.
     pub const CLOUDWATCH: Self = Self::other(
         "monitoring",
@@ -85,26 +79,20 @@ impl Api {
     pub const EC2: Self = Self::other("ec2", "EC2", "2016-11-15", HostName::Probed(Service::Ec2));
     /// AWS Secrets Manager.
     pub const SECRETS_MANAGER: Self = Self::aws_json(
-        "secretsmanager",
+        json_api::SECRETS_MANAGER,
         "Secrets Manager",
-        "secretsmanager",
-        Service::SecretsManager,
+        HostName::Probed(Service::SecretsManager),
     );
     /// AWS Systems Manager, for Parameter Store.
-    pub const SSM: Self = Self::aws_json("ssm", "SSM", "AmazonSSM", Service::Ssm);
+    pub const SSM: Self = Self::aws_json(json_api::SSM, "SSM", HostName::Probed(Service::Ssm));
     /// Route 53: REST with XML.
     pub const ROUTE53: Self = Self::other("route53", "Route 53", "2013-04-01", HostName::Route53);
     /// Route 53 Resolver.
-    pub const ROUTE53_RESOLVER: Self = Self {
-        target_prefix: "Route53Resolver",
-        json_version: "1.1",
-        ..Self::other(
-            "route53resolver",
-            "Route53Resolver",
-            "2018-04-01",
-            HostName::Regional("route53resolver"),
-        )
-    };
+    pub const ROUTE53_RESOLVER: Self = Self::aws_json(
+        json_api::ROUTE53_RESOLVER,
+        "Route53Resolver",
+        HostName::Regional("route53resolver"),
+    );
     /// Route 53 Profiles: REST.
     pub const ROUTE53_PROFILES: Self = Self::other(
         "route53profiles",
@@ -117,32 +105,22 @@ impl Api {
     /// Amazon SNS.
     pub const SNS: Self = Self::other("sns", "SNS", "2010-03-31", HostName::Regional("sns"));
     /// AWS Organizations, which has one endpoint in each partition.
-    pub const ORGANIZATIONS: Self = Self {
-        target_prefix: "AWSOrganizationsV20161128",
-        json_version: "1.1",
-        ..Self::other(
-            "organizations",
-            "Organizations",
-            "2016-11-28",
-            HostName::Organizations,
-        )
-    };
+    pub const ORGANIZATIONS: Self = Self::aws_json(
+        json_api::ORGANIZATIONS,
+        "Organizations",
+        HostName::Organizations,
+    );
     /// AWS IAM.
     pub const IAM: Self = Self::other("iam", "IAM", "2010-05-08", HostName::Iam);
 
-    const fn aws_json(
-        name: &'static str,
-        id: &'static str,
-        target: &'static str,
-        service: Service,
-    ) -> Self {
+    const fn aws_json(api: JsonApi, id: &'static str, host: HostName) -> Self {
         Self {
-            name,
+            name: api.signing_name,
             id,
-            target_prefix: target,
+            target_prefix: api.target_prefix,
             json_version: "1.1",
             query_version: "",
-            host: HostName::Probed(service),
+            host,
         }
     }
 

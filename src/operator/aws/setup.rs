@@ -55,8 +55,8 @@ fn profile_name() -> Option<String> {
         .or_else(|| variable("AWS_DEFAULT_PROFILE"))
 }
 
-/// Fails if the chosen profile does not exist: without it, a Region or the credentials would seem to be
-/// missing.
+/// Fails if the chosen profile does not exist: without it, a Region or the credentials would seem
+/// to be missing.
 pub(super) async fn check_profile() -> Result<(), CallError> {
     let Some(name) = profile_name() else {
         return Ok(());

@@ -6,7 +6,8 @@ use crate::operator::price::{
     STATE_TRANSITION, TASK_MINUTE,
 };
 
-/// State transitions of a child execution: start, the worker, and end; and of the execution around it.
+/// State transitions of a child execution: start, the worker, and end; and of the execution around
+/// it.
 const TRANSITIONS_OF_TARGET: f64 = 3.0;
 const TRANSITIONS_OF_RUN: f64 = 6.0;
 
@@ -31,7 +32,7 @@ const METRICS: f64 = 3.0;
 /// Nights of a month.
 const NIGHTS: f64 = 30.4;
 
-/// Estimates the cost of nightly runs over `targets` services with together `subnets` subnets.
+/// Estimates the cost of nightly runs over `targets` services with `subnets` subnets in total.
 pub fn nightly(targets: u32, subnets: u32, carrier: CarrierChoice) -> MonthlyCost {
     let runs = f64::from(targets) * NIGHTS;
     let probes = f64::from(subnets) * NIGHTS;
@@ -78,9 +79,9 @@ pub fn nightly(targets: u32, subnets: u32, carrier: CarrierChoice) -> MonthlyCos
     );
     cost.add("custom metrics of the fleet", METRICS, METRIC);
     cost.assume(format!(
-        "{targets} targets with together {subnets} subnets, once a night"
+        "{targets} targets with {subnets} subnets in total, once a night"
     ));
-    cost.assume("a task of 256 CPU units and 512 MB runs for less than the minute that Fargate bills at least");
+    cost.assume("a task of 256 CPU units and 512 MB runs for less than one minute, the minimum that Fargate bills");
     cost.assume("a worker has 512 MB and waits 90 s for its tasks; a report has 20 KB");
     cost
 }

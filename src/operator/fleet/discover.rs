@@ -12,7 +12,7 @@ use crate::operator::aws::{Api, CallError, Client};
 use crate::operator::ecs::last_segment;
 use crate::operator::paging::{Page, all_pages};
 
-/// Pages of a list: of 20 accounts, and of 100 clusters or services.
+/// Maximum number of pages of a list: of 20 accounts, or of 100 clusters or services.
 const MAX_PAGES: usize = 1_000;
 
 /// Returns the IDs of the organization's active accounts.
@@ -23,7 +23,7 @@ pub async fn accounts(client: &Client) -> Result<Vec<String>, CallError> {
         id: String,
         #[serde(default)]
         status: String,
-        /// What replaces `Status`, which AWS retires in September 2026.
+        /// Replaces `Status`, which AWS retires in September 2026.
         state: Option<String>,
     }
     #[derive(Deserialize)]

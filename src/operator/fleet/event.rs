@@ -1,4 +1,4 @@
-//! Events of the functions that `fleet print` makes, and their settings.
+//! Events of the functions in the templates of `fleet print`, and their settings.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -14,7 +14,7 @@ pub const TOPIC_VARIABLE: &str = "PULLPROBE_FLEET_TOPIC";
 pub const NAME_VARIABLE: &str = "PULLPROBE_FLEET_NAME";
 pub const CARRIER_VARIABLE: &str = "PULLPROBE_FLEET_CARRIER";
 
-/// `errorType` of a call that AWS throttled: the state machine repeats it.
+/// `errorType` of a call that AWS throttled: the state machine retries it.
 pub const THROTTLED: &str = "Pullprobe.Throttled";
 
 /// What a function is invoked with.

@@ -30,7 +30,7 @@ use crate::redact::{one_line, shorten};
 /// circuit breaker ends it.
 const PAUSE: SignedDuration = SignedDuration::from_hours(1);
 
-/// Characters of the reason that ECS gives.
+/// Maximum number of characters of the reason that ECS reports.
 const MAX_REASON_CHARS: usize = 600;
 
 /// A task that did not start, or a service whose tasks do not.
@@ -43,7 +43,7 @@ pub struct FailedStart {
     pub service: Option<String>,
     /// What is paused: the service, or the family of the task.
     subject: String,
-    /// What ECS says.
+    /// The reason that ECS reports.
     pub reason: String,
 }
 
@@ -98,7 +98,7 @@ impl FailedStart {
     }
 }
 
-/// What was found.
+/// The verdict on a failed start, as a message and for the log.
 #[derive(Debug, Clone)]
 pub struct StartVerdict {
     pub subject: String,
@@ -182,7 +182,7 @@ pub async fn probe(
     let findings = reports.iter().flat_map(|report| &report.report.findings);
     let causes: Vec<_> = findings.map(|finding| finding.cause.code()).collect();
     let mut text = format!(
-        "A task of {who} in {} did not start. Amazon ECS says: {}\n{}",
+        "A task of {who} in {} did not start. Amazon ECS reports: {}\n{}",
         last_segment(&failed.cluster),
         failed.reason,
         findings_text(&reports)

@@ -1,5 +1,5 @@
-//! The last step of a run: one comparison over all reports, its page, and what changed since the last
-//! run of an earlier day. Memory is bounded by the vantages, not by the reports.
+//! The last step of a run: one comparison over all reports, its page, and what changed since the
+//! last run of an earlier day. Memory is bounded by the vantages, not by the reports.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,19 +21,19 @@ use crate::verdict::{INCONCLUSIVE, Status};
 /// Name and version of a summary.
 pub const SUMMARY_SCHEMA: &str = "pullprobe/fleet/v1";
 
-/// Objects that are read at once. Each keeps one line in memory.
+/// Maximum number of objects that are read at once. Each keeps one line in memory.
 const MAX_CONCURRENT_READS: usize = 16;
 
-/// Vantages that the message names.
+/// Maximum number of vantages that the message names.
 const MAX_WORST: usize = 5;
 
-/// Entries of each list of a summary. The counts are of all.
+/// Maximum number of entries of each list of a summary. The counts include all of them.
 const MAX_LISTED: usize = 1_000;
 
-/// Vantages that do not pass, kept for the comparison with the next run.
+/// Maximum number of vantages that do not pass, kept for the comparison with the next run.
 const MAX_KEPT: usize = 20_000;
 
-/// Days back in which the last run is looked for.
+/// Number of days within which the previous run is searched for.
 const MAX_DAYS: i64 = 8;
 
 /// A run in short: `pullprobe/fleet/v1`.
@@ -265,7 +265,7 @@ fn summarize(
     }
 }
 
-/// Names in a sentence of the message.
+/// Maximum number of names in a sentence of the message.
 const MAX_NAMES: usize = 10;
 
 impl FleetSummary {
@@ -290,7 +290,7 @@ impl FleetSummary {
             let _ = writeln!(text, "- {sentence}");
         }
         match &self.since {
-            None => text.push_str("\nThere is no run of the week before to compare with.\n"),
+            None => text.push_str("\nThere is no run of the previous week to compare with.\n"),
             Some(day) if self.newly_failing.is_empty() && self.recovered.is_empty() => {
                 let _ = writeln!(text, "\nNothing changed since {day}.");
             }
@@ -311,8 +311,8 @@ impl FleetSummary {
         (subject, text)
     }
 
-    /// Returns the run's metrics in CloudWatch's embedded metric format: three metrics in one set of
-    /// dimensions, which cost $0.90 a month.
+    /// Returns the run's metrics in CloudWatch's embedded metric format: three metrics in one set
+    /// of dimensions, which cost $0.90 a month.
     pub fn metrics(&self, fleet: &str, timestamp: i64) -> Value {
         json!({
             "_aws": {

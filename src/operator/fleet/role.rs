@@ -6,17 +6,17 @@ use serde::Deserialize;
 use crate::endpoints::Region;
 use crate::operator::aws::{Api, CallError, Client};
 
-/// Name of the role that `fleet print --spoke` makes in every account.
+/// Name of the role that the template of `fleet print --spoke` creates in every account.
 pub const SPOKE_ROLE: &str = "pullprobe-fleet";
 
-/// How long the credentials are valid: the longest time for a role that another role assumes (STS API
-/// reference, AssumeRole). A worker has at most 15 minutes, and `fleet run` waits no longer.
+/// How long the credentials are valid: the longest time for a role that another role assumes (STS
+/// API reference, AssumeRole). A worker has at most 15 minutes, and `fleet run` waits no longer.
 const SESSION_SECONDS: u32 = 3_600;
 
-/// Attempts of AssumeRole: the state machine repeats a throttled worker later.
+/// Maximum number of attempts of AssumeRole: the state machine retries a throttled worker later.
 const MAX_ATTEMPTS: usize = 5;
 
-/// Longest name of a session (STS API reference, AssumeRole).
+/// Maximum number of characters of a session name (STS API reference, AssumeRole).
 const MAX_SESSION_NAME: usize = 64;
 
 /// The role to assume, in any account.
@@ -25,7 +25,7 @@ pub struct RoleToAssume {
     /// Its name, with its path.
     pub name: String,
     pub external_id: Option<String>,
-    /// The account that is called with the own credentials, without a role.
+    /// The operator's own account, which is called without assuming a role.
     pub own_account: Option<String>,
     /// ID of the run, for the session's name and tags.
     pub run: String,
@@ -37,7 +37,8 @@ impl RoleToAssume {
         format!("arn:{partition}:iam::{account}:role/{}", self.name)
     }
 
-    /// Assumes the role in an account, unless it is the own one, and returns a client for a Region.
+    /// Assumes the role in an account, unless it is the operator's own, and returns a client for a
+    /// Region.
     pub async fn client_for(
         &self,
         client: &Client,

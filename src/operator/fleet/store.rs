@@ -4,7 +4,7 @@
 //! PREFIX reports/date=2026-11-27/account=123456789012/region=eu-west-1/RUN.TARGET.ndjson
 //!        comparisons/date=…/account=…/region=…/RUN.TARGET.json    one for each target
 //!        inspections/date=…/account=…/region=…/RUN.TARGET.json    where a subnet does not pass
-//!        results/date=…/account=…/region=…/RUN.TARGET.json        what became of each target
+//!        results/date=…/account=…/region=…/RUN.TARGET.json        the result of each target
 //!        comparisons/date=…/RUN.json  pages/date=…/RUN.html  summaries/date=…/RUN.json
 //! ```
 
@@ -28,8 +28,8 @@ pub struct FleetRun {
 }
 
 impl FleetRun {
-    /// Takes an ID of letters, digits and `- _ .`, and a time of RFC 3339 or a date. Both become part
-    /// of keys.
+    /// Takes an ID of letters, digits and `- _ .`, and a time of RFC 3339 or a date. Both become
+    /// part of keys.
     pub fn new(id: &str, time: &str) -> Result<Self, OperatorError> {
         let is_allowed = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
         let date = time.get(.."2026-11-27".len()).unwrap_or_default();
@@ -91,16 +91,16 @@ pub enum ResultStore {
     Directory(PathBuf),
 }
 
-/// Objects that are read at most, and files of a directory.
+/// Maximum number of objects that are read, or of files of a directory.
 const MAX_KEYS: usize = 1_000_000;
 
-/// Objects that are listed at most, in pages of a thousand (Amazon S3 API reference, ListObjectsV2):
-/// foreign ones are only counted.
+/// Maximum number of objects that are listed, in pages of a thousand (Amazon S3 API reference,
+/// ListObjectsV2): foreign ones are only counted.
 const MAX_LISTED: usize = 10_000_000;
 const MAX_PAGES: usize = MAX_LISTED / 1_000;
 
 impl ResultStore {
-    /// Returns a location that people can copy.
+    /// Returns a location that an operator can copy.
     pub fn location(&self, key: &str) -> String {
         match self {
             Self::Bucket(bucket, prefix) => format!("s3://{}/{prefix}{key}", bucket.name()),
@@ -208,8 +208,8 @@ impl ResultStore {
     }
 }
 
-/// Returns the keys of a bucket that begin with `prefix` and that `keep` accepts, and how many others
-/// there are. Fails if there are too many of them.
+/// Returns the keys of a bucket that begin with `prefix` and that `keep` accepts, and how many
+/// others there are. Fails if there are too many of them.
 pub async fn list(
     bucket: &Bucket,
     prefix: &str,

@@ -1,5 +1,5 @@
-//! A list of targets: services, or subnets, of accounts and Regions. Each line is one target, as JSON
-//! or as CSV with a header.
+//! A list of targets: services, or subnets, of accounts and Regions. Each line is one target, as
+//! JSON or as CSV with a header.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -13,16 +13,16 @@ use crate::ip_owner::{RANGES_DATE, ranges_of};
 use crate::operator::ecs::digest;
 use crate::redact::shorten;
 
-/// Bytes of a line: a thousand subnets have about 25 KB.
+/// Maximum number of bytes of a line: a thousand subnets have about 25 KB.
 const MAX_LINE: u64 = 64 * 1024;
 
-/// Targets of a list: more than the services of any organization.
+/// Maximum number of targets of a list: more than the services of any organization.
 const MAX_TARGETS: usize = 200_000;
 
-/// Sentences about lines that are not used. The others are only counted.
+/// Maximum number of notes about lines. Further ones are only counted.
 const MAX_NOTES: usize = 20;
 
-/// Characters of a line's mistake.
+/// Maximum number of characters of a note about a line.
 const MAX_MISTAKE_CHARS: usize = 300;
 
 /// What one worker probes: a service, or the subnets of a task definition.
@@ -167,7 +167,7 @@ impl FleetTargetList {
                     if !target.has_listed_region() {
                         let region = &target.region;
                         list.note(number, &format!(
-                            "{region} is not among the Regions that AWS listed on {RANGES_DATE}; it is tried all the same"
+                            "{region} is not among the Regions that AWS listed on {RANGES_DATE}; it is tried anyway"
                         ));
                     }
                     known.insert(target.clone());
@@ -308,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn bad_line_is_a_sentence_and_the_others_are_targets() {
+    fn bad_line_is_noted_and_the_others_are_read() {
         let good = r#"{"account":"123456789012","region":"eu-west-1","service":"web"}"#;
         let long = "x".repeat(3 * 64 * 1024);
         for (bad, rejected, word) in [

@@ -1,7 +1,7 @@
 //! The worker: one target in, its reports and their comparison to the store, a small result back.
 //!
-//! `fleet run` calls it for each target of a list, and Step Functions for each item of a map, by way
-//! of a function of AWS Lambda. What goes wrong with a target is its result and not an error.
+//! `fleet run` calls it for each target of a list, and Step Functions for each item of a map,
+//! through a function of AWS Lambda. A failure of a target is its result and not an error.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -32,7 +32,8 @@ use crate::verdict::INCONCLUSIVE;
 /// Name and version of a result.
 pub const RESULT_SCHEMA: &str = "pullprobe/fleet-result/v1";
 
-/// Time that an interrupted launch needs: tasks are stopped within 45 s, and their reports are read.
+/// Time that an interrupted launch needs: tasks are stopped within 45 s, and their reports are
+/// read.
 const STOP_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// What an inspection leaves of the time of a launch, so that its end is not that of the launch.
@@ -41,8 +42,8 @@ const INSPECTION_MARGIN: Duration = Duration::from_secs(5);
 /// Time for the store, after the launch.
 pub const WRITE_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Notes of a launch in a result, and characters of each text in it: Step Functions passes at most
-/// 256 KB on (Step Functions quotas).
+/// Maximum number of notes of a launch in a result, and of characters of each text in it: Step
+/// Functions passes at most 256 KB on (Step Functions quotas).
 const MAX_NOTES: usize = 10;
 const MAX_TEXT_CHARS: usize = 600;
 
@@ -56,8 +57,8 @@ pub const MAX_CONFIGURATION: usize = 5;
 /// Time limit of a probe's run.
 pub const PROBE_DEADLINE: Duration = Duration::from_secs(30);
 
-/// From RunTask to the start of the container: less than `launch` waits, so that a function can follow
-/// within the time of a worker.
+/// From RunTask to the start of the container: less than `launch` waits, so that a function can
+/// follow within the time of a worker.
 pub const START_TIMEOUT: Duration = Duration::from_mins(4);
 
 /// How a target is probed.
@@ -71,7 +72,7 @@ pub struct ProbeSpec {
     pub end: Instant,
 }
 
-/// What became of a target.
+/// What happened to a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum TargetOutcome {
@@ -79,15 +80,15 @@ pub enum TargetOutcome {
     Probed,
     /// The role of its account may not be assumed.
     RoleNotAssumed,
-    /// AWS throttled a call until the end.
+    /// AWS throttled a call until the last attempt.
     Throttled,
-    /// The time was not enough.
+    /// The worker ran out of time.
     TimedOut,
     /// It could not be probed, as the summary says.
     Failed,
 }
 
-/// What became of a target: `pullprobe/fleet-result/v1`.
+/// The result of a target: `pullprobe/fleet-result/v1`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TargetResult {
     pub schema: String,
@@ -114,7 +115,7 @@ pub struct TargetResult {
     /// What is wrong in the configuration, and what to change.
     #[serde(default)]
     pub configuration: Vec<String>,
-    /// What the launch said.
+    /// Notes of the launch.
     pub notes: Vec<String>,
 }
 
@@ -156,8 +157,8 @@ impl TargetResult {
     }
 }
 
-/// Probes a target, unless it was probed in this run before, and stores what was found. Fails only if
-/// the store does. `stop` ends the launch early.
+/// Probes a target, unless it was probed in this run before, and stores what was found. Fails only
+/// if the store does. `stop` ends the launch early.
 pub async fn probe(
     client: &Client,
     run: &FleetRun,
@@ -183,7 +184,7 @@ pub async fn probe(
     Ok(result)
 }
 
-/// Stores what became of a target.
+/// Stores the result of a target.
 pub async fn store_result(
     run: &FleetRun,
     result: &TargetResult,
@@ -280,7 +281,7 @@ async fn launch_as_role(
     launched.unwrap_or_else(|_| {
         Err((
             TargetOutcome::TimedOut,
-            "the time was over before the launch had begun or ended; `pullprobe gc` stops what it may have left".into(),
+            "the time ran out before the launch had begun or ended; `pullprobe gc` stops the tasks that it may have left".into(),
         ))
     })
 }
@@ -356,7 +357,7 @@ fn not_assumed(target: &FleetTarget, spec: &ProbeSpec, error: &CallError) -> Not
         TargetOutcome::Failed if error.failure().is_some() => (
             TargetOutcome::RoleNotAssumed,
             format!(
-                "the role {arn} could not be assumed ({error}); make it with `pullprobe fleet print --spoke` in that account, and check that both have the same external ID"
+                "the role {arn} could not be assumed ({error}); create it with the template of `pullprobe fleet print --spoke` in that account, and check that both have the same external ID"
             ),
         ),
         outcome => (
@@ -427,7 +428,7 @@ async fn store_reports(
     }
     let (outcome, summary) = if launched.was_stopped {
         let summary = format!(
-            "{} The launch was stopped before its end, because the time was over.",
+            "{} The launch was stopped before its end, because the time ran out.",
             comparison.summary
         );
         (TargetOutcome::TimedOut, summary)

@@ -4,6 +4,7 @@
 use serde_json::{Value, json};
 
 use super::reader::Reader;
+use crate::arn::Arn;
 use crate::endpoints::Region;
 use crate::inspect::repository_key;
 use crate::inspect::snapshot::{ObjectKind, ObjectState, ReadObject};
@@ -161,8 +162,8 @@ async fn registry_policy(reader: &Reader, plan: &Plan, calls: &AwsCalls, key: &s
     let mut found = object(ObjectKind::Registry, key, ObjectState::Found);
     let account = key.split('/').next().unwrap_or_default();
     let own = plan.execution_role.as_deref();
-    let own = own.and_then(|role| role.split(':').nth(4));
-    if own.is_some_and(|own| own != account) {
+    let own = own.and_then(|role| role.parse::<Arn>().ok());
+    if own.is_some_and(|own| own.account != account) {
         return found;
     }
     let response: Result<Value, _> = calls.read(Api::ECR, "GetRegistryPolicy", &json!({})).await;
@@ -243,7 +244,7 @@ const OF_ANOTHER_ACCOUNT: &str = "it belongs to another account";
 
 /// Whether an ARN names another account than the task's role.
 fn is_of_another_account(plan: &Plan, name: &str) -> bool {
-    let account = |arn: &str| arn.split(':').nth(4).map(str::to_owned);
+    let account = |arn: &str| Some(arn.parse::<Arn>().ok()?.account);
     let own = plan.execution_role.as_deref().and_then(account);
     name.starts_with("arn:") && own.is_some() && account(name) != own
 }

@@ -10,6 +10,7 @@ use super::xml::XmlNode;
 use crate::inspect::RoleRequest;
 use crate::inspect::snapshot::{ReadRole, SimulatedAction};
 use crate::operator::aws::{Api, CallError};
+use crate::operator::ecs::last_segment;
 
 /// Maximum number of pages of a list. A role has at most 20 managed policies (IAM quotas).
 const MAX_PAGES: usize = 10;
@@ -17,7 +18,7 @@ const MAX_PAGES: usize = 10;
 /// Reads the role, with a note on each part that could not be read. Returns `None` if no part could
 /// be.
 pub(super) async fn read(reader: &Reader, arn: &str, requests: &[RoleRequest]) -> Option<ReadRole> {
-    let name = arn.rsplit('/').next().unwrap_or(arn);
+    let name = last_segment(arn);
     let mut role = ReadRole {
         arn: arn.to_owned(),
         ..ReadRole::default()

@@ -119,8 +119,9 @@ impl RepositoryName {
     }
 }
 
-/// Whether Amazon ECR accepts the name: `(?:[a-z0-9]+(?:[._-][a-z0-9]+)*/)*[a-z0-9]+(?:[._-][a-z0-9]+)*`
-/// (API reference, CreateRepository).
+/// Whether Amazon ECR accepts the name:
+/// `(?:[a-z0-9]+(?:[._-][a-z0-9]+)*/)*[a-z0-9]+(?:[._-][a-z0-9]+)*` (API reference,
+/// CreateRepository).
 fn is_repository_name(name: &str) -> bool {
     let is_word = |word: &str| {
         !word.is_empty()

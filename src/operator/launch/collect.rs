@@ -294,9 +294,9 @@ impl Collector {
 /// Maximum number of bytes of a report (contract of the report's format).
 const MAX_REPORT_LINE: usize = 256 * 1024;
 
-/// Reads a report that a task or function wrote, and returns it with its line. Members that this version
-/// does not know are kept, unless a text in it acts on a terminal or hides. Fails with serde's error if
-/// it is not a report.
+/// Reads a report that a task or function wrote, and returns it with its line. Members that this
+/// version does not know are kept, unless a text in it acts on a terminal or hides. Fails with
+/// serde's error if it is not a report.
 pub fn read_report(text: &str) -> Result<(Report, String), serde_json::Error> {
     let document: Value = serde_json::from_str(text)?;
     let report: Report = serde_json::from_str(text)?;

@@ -97,8 +97,8 @@ impl ProbeDefinition {
     ///
     /// It has no log driver: without a path to CloudWatch Logs the driver would keep the probe from
     /// starting. The execution role is also the task role, because a container never gets the
-    /// execution role's credentials, and the execution role is what the probe tests. Without one, the
-    /// probe uses the role of the instance, as the instance does.
+    /// execution role's credentials, and the execution role is what the probe tests. Without one,
+    /// the probe uses the role of the instance, as the instance does.
     pub fn request(&self) -> RegisterTaskDefinitionRequest<'_> {
         let (cpu, memory) = self.host.size();
         RegisterTaskDefinitionRequest {

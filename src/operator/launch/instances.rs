@@ -39,8 +39,8 @@ pub struct InstanceCapacity {
 }
 
 impl InstanceCapacity {
-    /// Reads which kind of capacity the strategy names. If the operator may not read it, says so and
-    /// takes it for an Auto Scaling group.
+    /// Reads which kind of capacity the strategy names. If the operator may not read it, says so
+    /// and takes it for an Auto Scaling group.
     pub async fn read(
         calls: &AwsCalls,
         cluster: &str,

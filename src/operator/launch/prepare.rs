@@ -15,8 +15,8 @@ use crate::operator::error::OperatorError;
 use crate::safe_text::write_stderr;
 use crate::vantage::Carrier;
 
-/// Reads the target and registers the probe's task definition, or reads what functions need. In a dry
-/// run also shows the calls that would follow, and returns `None`.
+/// Reads the target and registers the probe's task definition, or reads what functions need. In a
+/// dry run also shows the calls that would follow, and returns `None`.
 pub async fn prepare(
     calls: &AwsCalls,
     spec: &LaunchSpec,

@@ -1,7 +1,7 @@
 //! The service's current revision: the digests that its tasks pull, and what AWS adds to them.
 //!
-//! Amazon ECS resolves tags to digests when it deploys, and starts every task of that deployment with
-//! these digests, also after the tag has moved (Amazon ECS developer guide, "Container image
+//! Amazon ECS resolves tags to digests when it deploys, and starts every task of that deployment
+//! with these digests, also after the tag has moved (Amazon ECS developer guide, "Container image
 //! resolution").
 
 use serde_json::{Value, json};
@@ -94,7 +94,8 @@ fn wanted(revisions: &[CurrentServiceRevision]) -> Vec<String> {
     wanted
 }
 
-/// Returns the revision of the newest deployment. `DescribeServices` has not always listed revisions.
+/// Returns the revision of the newest deployment. `DescribeServices` has not always listed
+/// revisions.
 async fn last_deployed(
     calls: &AwsCalls,
     cluster: &str,

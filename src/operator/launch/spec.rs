@@ -67,8 +67,8 @@ pub enum ProbeUse {
 }
 
 impl ProbeUse {
-    /// Returns how a launch with these flags uses the probe. A task on an instance has no security groups
-    /// of its own, so they ask for Fargate.
+    /// Returns how a launch with these flags uses the probe. A task on an instance has no security
+    /// groups of its own, so they ask for Fargate.
     pub fn once(carrier: CarrierChoice, security_groups: &[String]) -> Self {
         if carrier == CarrierChoice::Lambda || !security_groups.is_empty() {
             Self::OnceOnFargate

@@ -287,7 +287,8 @@ fn probe_host(placement: &Placement) -> ProbeHost {
     }
 }
 
-/// Returns the architecture of the tasks; `None` on instances if the task definition leaves it to them.
+/// Returns the architecture of the tasks; `None` on instances if the task definition leaves it to
+/// them.
 fn architecture_of(definition: &Value, host: ProbeHost) -> Option<Architecture> {
     match definition["runtimePlatform"]["cpuArchitecture"].as_str() {
         Some("ARM64") => Some(Architecture::Arm64),

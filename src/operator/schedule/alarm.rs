@@ -192,8 +192,8 @@ struct MetricAlarms {
     member: Vec<MetricAlarm>,
 }
 
-/// Maximum number of pages of DescribeAlarms, of a hundred alarms each: a launch has up to 1,000 subnets with
-/// two alarms each.
+/// Maximum number of pages of DescribeAlarms, of a hundred alarms each: a launch has up to 1,000
+/// subnets with two alarms each.
 const MAX_PAGES: usize = 100;
 
 /// Returns the alarms of a schedule group.

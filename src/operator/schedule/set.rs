@@ -62,7 +62,8 @@ const MAX_RETRY_ATTEMPTS: u32 = 3;
 /// Alarms of a subnet: on failures, and on missing reports.
 const ALARMS: f64 = 2.0;
 
-/// Metrics of a report: `Failed` and `DurationMs`, and with those of five dependencies of four phases.
+/// Metrics of a report: `Failed` and `DurationMs`, and with those of five dependencies of four
+/// phases.
 const BASIC_METRICS: f64 = 2.0;
 const ALL_METRICS: f64 = 22.0;
 

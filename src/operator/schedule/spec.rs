@@ -4,8 +4,9 @@ use crate::operator::launch::TargetSpec;
 pub use crate::render::template::TemplateFormat;
 use crate::report::ReportMetrics;
 
-/// Maximum length of a set's name, in characters. The name of a schedule group has at most 64 characters (EventBridge
-/// Scheduler API reference, CreateScheduleGroup), of which `pullprobe-` takes ten.
+/// Maximum length of a set's name, in characters. The name of a schedule group has at most 64
+/// characters (EventBridge Scheduler API reference, CreateScheduleGroup), of which `pullprobe-`
+/// takes ten.
 pub const MAX_NAME_LEN: usize = 54;
 
 /// Input of `schedule create` and `schedule print`.

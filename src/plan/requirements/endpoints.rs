@@ -88,8 +88,8 @@ pub struct OutsideVpc {
 /// Why no VPC endpoint in the task's Region serves a target.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum NoEndpointReason {
-    /// The service has no cross-Region VPC endpoint (AWS PrivateLink guide, "Cross-region enabled AWS
-    /// services").
+    /// The service has no cross-Region VPC endpoint (AWS PrivateLink guide, "Cross-region enabled
+    /// AWS services").
     #[error("it is in {host_region}, and its VPC endpoints serve only their own Region")]
     OtherRegion {
         /// Region of the host.

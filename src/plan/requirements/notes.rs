@@ -5,11 +5,13 @@ use super::{IamRole, MAX_INLINE_CHARS, MAX_MANAGED_CHARS, Requirements};
 use crate::arn::Arn;
 use crate::network_location::IpFamily;
 use crate::observation::Dependency;
+#[cfg(feature = "operator")]
+use crate::plan::ValueFrom;
 use crate::plan::{ImagePull, LaunchType, Plan, Unchecked};
 use crate::reference::Registry;
 
-/// The extension of an environment file (Amazon ECS developer guide, "Use a file to pass environment
-/// variables to a container").
+/// The extension of an environment file (Amazon ECS developer guide, "Use a file to pass
+/// environment variables to a container").
 const ENVIRONMENT_FILE_EXTENSION: &str = ".env";
 
 /// Returns the notes on a plan.
@@ -92,7 +94,7 @@ pub fn of(requirements: &Requirements, plan: &Plan) -> Vec<String> {
         ),
     ];
     #[cfg(feature = "operator")]
-    let stand_ins = super::official_images::notes(plan);
+    let stand_ins = super::official_images::notes(plan).chain(parameter_names(plan));
     #[cfg(not(feature = "operator"))]
     let stand_ins = std::iter::empty();
     notes
@@ -151,20 +153,39 @@ fn platform_note(plan: &Plan) -> Option<String> {
     let platform = &plan.platform;
     plan.host.has_unknown_platform.then(|| {
         format!(
-            "The platform is unknown: the task definition does not say, and an instance has its own. {platform} is \
+            "The platform is unknown: the task definition does not name it, and each instance has its own. {platform} is \
              assumed; for Graviton instances pass --platform linux/arm64."
         )
     })
 }
 
-/// Returns what the list of the registries' hosts is worth.
+/// Returns a note for each parameter whose name no parameter can have: Parameter Store takes a name
+/// with a slash only if it begins with one (Systems Manager API reference, PutParameter, "Name").
+#[cfg(feature = "operator")]
+fn parameter_names(plan: &Plan) -> impl Iterator<Item = String> {
+    plan.secrets
+        .iter()
+        .filter_map(|secret| match &secret.value_from {
+            ValueFrom::Parameter { name, region: None }
+                if name.contains('/') && !name.starts_with('/') =>
+            {
+                Some(format!(
+                    "{name:?} is not an ARN, so ECS reads it from Parameter Store, where a name with a slash begins with one. \
+                     If it is a secret in Secrets Manager, valueFrom needs its ARN."
+                ))
+            }
+            _ => None,
+        })
+}
+
+/// Returns a note on the limits of the list of registry hosts.
 fn registries_note(plan: &Plan) -> Option<String> {
     let is_other = |image: &ImagePull| matches!(image.reference.registry, Registry::Other { .. });
     plan.images.iter().any(is_other).then(|| {
         format!(
             "A registry other than Amazon ECR answers with the hosts of its tokens and layers. The usual ones, as of \
              {REGISTRY_HOSTS_DATE}, are listed where pullprobe knows them; such a list is never complete. Only a pull, as in \
-             `pullprobe probe`, shows where it is sent."
+             `pullprobe probe`, shows where it is redirected."
         )
     })
 }
@@ -181,12 +202,16 @@ fn security_hub_note(requirements: &Requirements) -> Option<String> {
             ))
         })
         .collect();
-    (!controls.is_empty()).then(|| {
-        format!(
+    match controls.as_slice() {
+        [] => None,
+        [only] => Some(format!(
+            "In each VPC that has this endpoint, it satisfies the AWS Security Hub control {only}."
+        )),
+        several => Some(format!(
             "In each VPC that has these endpoints, they satisfy the AWS Security Hub controls {}.",
-            controls.join(", ")
-        )
-    })
+            several.join(", ")
+        )),
+    }
 }
 
 /// Returns a note for each role whose policies are too long to be inline.
@@ -250,8 +275,8 @@ const CACHE_PREFIX_NOTE: &str = "A pull through cache rule can have any prefix, 
                                  ecr:BatchImportUpstreamImage and ecr:CreateRepository on the repository, and the first pull \
                                  a route to the internet.";
 
-// Amazon ECS developer guide, "Amazon ECS task networking options for Fargate"; Go and most other clients
-// try IPv6 first (RFC 8305).
+// Amazon ECS developer guide, "Amazon ECS task networking options for Fargate"; Go and most other
+// clients try IPv6 first (RFC 8305).
 const DUAL_STACK_NOTE: &str = "In a dual-stack subnet, ECS still starts the task over IPv4. The rules for ::/0 are for clients that \
                                try a host's IPv6 addresses first; without them, they fall back to IPv4.";
 
@@ -293,8 +318,8 @@ const OWN_INTERFACE_NOTE: &str = "In the network mode awsvpc, the task has its o
 const SHARED_INTERFACE_NOTE: &str = "Without the network mode awsvpc, the task has no network interface and no security group of its own: its \
                                      containers use those of the instance too.";
 
-// Amazon ECS developer guide, "Amazon ECS container instance IAM role" and "Amazon ECS task execution IAM
-// role".
+// Amazon ECS developer guide, "Amazon ECS container instance IAM role" and "Amazon ECS task
+// execution IAM role".
 const INSTANCE_ROLE_NOTE: &str = "Without executionRoleArn, the instance's role pulls the images and writes the logs. Besides the policy here, it needs \
                                   the agent's own permissions: the managed policy AmazonEC2ContainerServiceforEC2Role.";
 
@@ -306,10 +331,10 @@ const MANAGED_INSTANCES_NOTE: &str = "On ECS Managed Instances, the primary netw
                                       environment files and writes logs, also for tasks with an interface of their own: its subnet and \
                                       security groups are those of the capacity provider.";
 
-const UNKNOWN_HOST_NOTE: &str = "The launch type is unknown: the task definition does not say, or allows several (requiresCompatibilities). This is the view \
-                                 of a task on Fargate. On a container instance, the instance's network interface, security group and, \
-                                 without executionRoleArn, role pull and log, and its agent also needs the VPC endpoints ecs, ecs-agent \
-                                 and ecs-telemetry.";
+const UNKNOWN_HOST_NOTE: &str = "The launch type is unknown: the task definition does not name it, or allows several (requiresCompatibilities). \
+                                 This describes a task on Fargate. On a container instance, the instance's network interface and \
+                                 security group and, without executionRoleArn, its role are used to pull images and write logs; its \
+                                 agent also needs the VPC endpoints ecs, ecs-agent and ecs-telemetry.";
 
 const INSTANCE_ROUTE_NOTE: &str = "A route to the internet is a NAT gateway, or an internet gateway and a public IP address of the instance. A task's own \
                                    network interface on an instance gets no public IP address.";

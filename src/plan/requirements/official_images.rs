@@ -1,10 +1,10 @@
-//! Docker's official images, to tell `nginx` from a name that a pipeline replaces.
+//! Docker's official images, to distinguish `nginx` from a name that a pipeline replaces.
 
 use crate::plan::Plan;
 use crate::reference::Reference;
 
-/// Docker's official images as of November 2026 that are still maintained (docker-library/official-images,
-/// `library/`), without those that no task uses.
+/// Docker's official images as of November 2026 that are still maintained
+/// (docker-library/official-images, `library/`), without those that no task uses.
 const OFFICIAL: [&str; 108] = [
     "adminer",
     "alpine",
@@ -116,9 +116,9 @@ const OFFICIAL: [&str; 108] = [
     "zookeeper",
 ];
 
-/// Returns the name as the user writes it if the image is one of Docker Hub without a user, and not
-/// an official one: often a stand-in for what a pipeline fills in.
-fn stand_in(image: &Reference) -> Option<&str> {
+/// Returns the name as the user writes it if the image is on Docker Hub without a user, and not an
+/// official one: such a name is often a placeholder that a pipeline replaces.
+fn placeholder_name(image: &Reference) -> Option<&str> {
     let name = image.repository.strip_prefix("library/")?;
     (image.host() == "registry-1.docker.io" && !OFFICIAL.contains(&name)).then_some(name)
 }
@@ -127,10 +127,10 @@ fn stand_in(image: &Reference) -> Option<&str> {
 pub(super) fn notes(plan: &Plan) -> impl Iterator<Item = String> {
     let images = plan.images.iter().map(|image| &image.reference);
     images.filter_map(|image| {
-        let name = stand_in(image)?;
+        let name = placeholder_name(image)?;
         Some(format!(
-            "The image name {name:?} has no registry, so {image} is what ECS would pull. If a pipeline puts another \
-             image there, pass it with --image NAME=REF, where NAME is the container's."
+            "The image name {name:?} has no registry, so {image} is what ECS would pull. If a pipeline replaces \
+             it, pass the real image with --image NAME=REF, where NAME is the container's."
         ))
     })
 }
@@ -140,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn official_images_and_those_with_a_registry_stand_for_themselves() {
+    fn official_images_and_those_with_a_registry_are_not_placeholders() {
         for (image, expected) in [
             ("nginx:1.27", None),
             ("library/redis", None),
@@ -151,7 +151,7 @@ mod tests {
             ("ghcr.io/library/app", None),
         ] {
             let image: Reference = image.parse().unwrap();
-            assert_eq!(stand_in(&image), expected, "{image:?}");
+            assert_eq!(placeholder_name(&image), expected, "{image:?}");
         }
     }
 }

@@ -1,6 +1,6 @@
-//! Hosts that a start contacts besides the plan's targets: those to which registries send, and those
-//! of the container agent. They are not checked by name: which of them a pull meets, only the
-//! registry's answer tells.
+//! Hosts that the start of a task contacts besides the plan's targets: those to which registries
+//! redirect, and those of the container agent. They are not checked by name, because only the
+//! registry's response shows which of them a pull contacts.
 
 use serde::Serialize;
 
@@ -19,7 +19,7 @@ pub struct OtherHost {
     pub port: u16,
     /// What it is contacted for.
     pub purpose: String,
-    /// The registry that sends to it, if it is one.
+    /// The registry that redirects to it, if any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub registry: Option<String>,
     /// Key of the plan's target that leads to it.
@@ -42,7 +42,8 @@ const LAYERS: &str = "layers";
 /// settings" of the GitLab documentation; the troubleshooting page of Trivy for ghcr.io; the source
 /// of registry.k8s.io (`cmd/archeio`); the requirements of Amazon EKS Anywhere for two
 /// distributions of Amazon ECR Public, which may have more. No list was found for gcr.io, pkg.dev
-/// and docker.elastic.co: theirs are what their answers are known to name, not confirmed.
+/// and docker.elastic.co: their entries are hosts that their responses are known to name, and
+/// unconfirmed.
 const REGISTRIES: [(&str, &[(&str, &str)]); 12] = [
     (
         "registry-1.docker.io",
@@ -180,8 +181,8 @@ pub fn of(plan: &Plan) -> Vec<OtherHost> {
     hosts
 }
 
-/// Returns the key of the target that issues the token for an image in the task's Region of which only
-/// the account, or the repository's name, is not known.
+/// Returns the key of the target that issues the token for an image in the task's Region of which
+/// only the account, or the repository's name, is not known.
 fn pulls_of_unknown_account(plan: &Plan) -> Option<TargetKey> {
     let own = format!(".{}.", plan.region);
     let is_pull = |unchecked: &Unchecked| {
@@ -245,7 +246,11 @@ fn services_of_agent(plan: &Plan) -> Vec<(String, &'static str, Service)> {
         ));
     }
     if !plan.windows_file_systems.is_empty() {
-        services.push((host(Service::Fsx), "host of the file system", Service::Fsx));
+        services.push((
+            host(Service::Fsx),
+            "lookup of the file system's host",
+            Service::Fsx,
+        ));
     }
     services
 }

@@ -239,8 +239,8 @@ impl RolePolicies {
         self.of_role(role).size() + optional.sum::<usize>()
     }
 
-    /// Returns the managed policies into which the role's policy must be split; none if it fits into
-    /// the role's inline policies.
+    /// Returns the managed policies into which the role's policy must be split; none if it fits
+    /// into the role's inline policies.
     pub fn managed(&self, role: IamRole) -> Vec<Policy> {
         if self.inline_size(role) <= MAX_INLINE_CHARS {
             return Vec::new();
@@ -578,8 +578,9 @@ fn secret_arn(plan: &Plan, secret: &str, region: &Region) -> String {
 
 /// Returns the ARN with its random suffix. Secrets Manager ends every ARN with a hyphen and six
 /// random characters, and policies are matched against the complete ARN. For a partial ARN,
-/// `-??????` matches them (Secrets Manager user guide, "Finding a secret from a partial ARN"). Where
-/// the last six characters can be a word or random, such as in `jwt-secret`, both are returned.
+/// `-??????` matches them (Secrets Manager user guide, "Finding a secret from a partial ARN").
+/// Where the last six characters can be a word or random, such as in `jwt-secret`, both are
+/// returned.
 fn with_random_suffix(arn: &str) -> Vec<String> {
     let suffix = arn.rsplit_once('-').map(|(_, suffix)| suffix);
     let suffix = suffix.filter(|suffix| {
@@ -593,9 +594,9 @@ fn with_random_suffix(arn: &str) -> Vec<String> {
     }
 }
 
-/// Whether six characters can be chosen by a person: without a mixture of capital and small letters
-/// (`secret`, `PROD01`), with a capital letter first (`Secret`), or of two words (`apiKey`). Of random
-/// ones, one in seven looks so.
+/// Whether a person may have chosen six characters: without a mixture of capital and small letters
+/// (`secret`, `PROD01`), with a capital letter first (`Secret`), or of two words (`apiKey`). One in
+/// seven random suffixes looks like that.
 fn can_be_word(suffix: &str) -> bool {
     let has_capital = |text: &str| text.bytes().any(|byte| byte.is_ascii_uppercase());
     let has_small = suffix.bytes().any(|byte| byte.is_ascii_lowercase());

@@ -99,8 +99,8 @@ const TCP: &str = "tcp";
 const HTTPS_PORT: u16 = 443;
 const NFS_PORT: u16 = 2049;
 
-/// SMB, by which Windows mounts FSx for Windows File Server (Amazon FSx user guide, "File system access
-/// control with Amazon VPC").
+/// SMB, by which Windows mounts FSx for Windows File Server (Amazon FSx user guide, "File system
+/// access control with Amazon VPC").
 const SMB_PORT: u16 = 445;
 
 /// Source ports of clients. Linux uses 32768-60999, a NAT gateway 1024-65535, Windows 49152-65535
@@ -223,10 +223,11 @@ impl Clients<'_> {
         }
     }
 
-    /// Returns the resources that open connections to `target`. On an instance, its agent and Docker
-    /// pull, log, and read secrets and files through its own interface. A task with its own interface
-    /// uses that for what its containers contact, and for EFS (amazon-ecs-agent, `taskresource`; Amazon
-    /// ECS developer guide, "Allocate a network interface for tasks on Amazon ECS Managed Instances").
+    /// Returns the resources that open connections to `target`. On an instance, its agent and
+    /// Docker pull, log, and read secrets and files through its own interface. A task with its own
+    /// interface uses that for what its containers contact, and for EFS (amazon-ecs-agent,
+    /// `taskresource`; Amazon ECS developer guide, "Allocate a network interface for tasks on
+    /// Amazon ECS Managed Instances").
     fn of_target(&self, target: &Target) -> Vec<NetworkTier> {
         let host = &self.0.host;
         if !host.is_instance() {

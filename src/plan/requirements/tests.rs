@@ -570,6 +570,53 @@ fn rules_have_the_ip_versions_of_the_subnet() {
     assert!(has_note(&ipv6, "64:ff9b::/96") && has_note(&ipv6, "S3 gateway endpoint with IPv6"));
 }
 
+/// The controls are those of the endpoints in the list, and no others.
+#[test]
+fn controls_of_security_hub_are_those_of_the_endpoints() {
+    let note = |images: &[&str], secret: Option<&str>| {
+        let required = requirements(PlanInput {
+            images: images.iter().map(|reference| image(reference)).collect(),
+            secrets: secret
+                .map(|secret| secret.parse().unwrap())
+                .into_iter()
+                .collect(),
+            ..PlanInput::default()
+        });
+        let mut notes = required.notes.into_iter();
+        notes
+            .find(|note| note.contains("Security Hub"))
+            .unwrap_or_default()
+    };
+    let of_image = note(&[APP], None);
+    assert!(
+        of_image.contains("EC2.55 (ecr.api), EC2.56 (ecr.dkr)"),
+        "{of_image}"
+    );
+    assert!(!of_image.contains("EC2.57"), "{of_image}");
+    assert!(note(&["nginx"], Some("/a")).contains("controls EC2.57 (ssm)"));
+    assert_eq!(note(&["nginx"], None), "");
+}
+
+#[test]
+#[cfg(feature = "operator")]
+fn a_name_that_no_parameter_can_have_is_said() {
+    let has_note = |value: &str| {
+        let required = requirements(PlanInput {
+            secrets: vec![value.parse().unwrap()],
+            ..PlanInput::default()
+        });
+        required.notes.iter().any(|note| note.contains(value))
+    };
+    assert!(has_note("web/password"));
+    for name in [
+        "/web/password",
+        "password",
+        "arn:aws:ssm:eu-west-1:123456789012:parameter/web/password",
+    ] {
+        assert!(!has_note(name), "{name}");
+    }
+}
+
 #[test]
 fn a_cache_with_an_unusual_prefix_has_a_note() {
     let notes = |reference: &str| {

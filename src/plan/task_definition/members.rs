@@ -10,8 +10,8 @@ use super::error::TaskDefinitionError;
 use super::node::{Node, open_parts};
 
 /// Types of the members of each structure. A name that ends in `!` is required; a type is a scalar,
-/// the name of a structure, values separated by `|`, or one of these after `[` for a list or `{` for a
-/// map.
+/// the name of a structure, values separated by `|`, or one of these after `[` for a list or `{`
+/// for a map.
 type Model = BTreeMap<String, BTreeMap<String, String>>;
 
 static MODEL: LazyLock<Model> =
@@ -23,8 +23,8 @@ const REQUEST: &str = "RegisterTaskDefinitionRequest";
 /// What DescribeTaskDefinition returns: some members more, which are not checked.
 const RESPONSE: &str = "TaskDefinition";
 
-/// Members whose values are checked elsewhere: ECS adds operating systems every few years, and which
-/// log drivers there are depends on the launch type.
+/// Members whose values are checked elsewhere: ECS adds operating systems every few years, and
+/// which log drivers there are depends on the launch type.
 const OPEN_VALUES: [&str; 2] = ["operatingSystemFamily", "logDriver"];
 
 /// Returns every member that ECS would reject for its name, type or value, and every one that is
@@ -69,7 +69,7 @@ fn check_structure(node: &Node<'_>, structure: &str, errors: &mut Vec<TaskDefini
         }
     }
     let required = model.keys().filter_map(|name| name.strip_suffix('!'));
-    // The rules of the whole definition ask for these, and know its form.
+    // The rules of the whole definition report these.
     for name in required.filter(|_| !is_root) {
         if members.get(name).is_none_or(Value::is_null) {
             errors.push(node.error(format_args!("{name} is missing")));
@@ -77,8 +77,8 @@ fn check_structure(node: &Node<'_>, structure: &str, errors: &mut Vec<TaskDefini
     }
 }
 
-/// Converts numbers to text and back as the types of the members ask for, as CloudFormation does with
-/// the properties of a resource: `Cpu: 256` and `Cpu: "256"` are the same to it.
+/// Converts numbers to text and back as the types of the members ask for, as CloudFormation does
+/// with the properties of a resource: `Cpu: 256` and `Cpu: "256"` are the same to it.
 #[cfg(feature = "operator")]
 pub fn convert_scalars(definition: &mut Value) {
     match definition {
@@ -176,8 +176,8 @@ fn check_scalar(node: &Node<'_>, kind: &str) -> Option<TaskDefinitionError> {
     }
 }
 
-/// Returns the known name that `name` is probably meant to be: it differs in capital letters, hyphens
-/// and underscores only, or in a few letters.
+/// Returns the known name that `name` is probably meant to be: it differs in capital letters,
+/// hyphens and underscores only, or in a few letters.
 fn resembling<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let plain = |text: &str| -> Vec<char> {
         let letters = text.chars().filter(|c| !"-_ ".contains(*c));

@@ -7,8 +7,9 @@ use serde_json::Value;
 use super::error::{Problem, TaskDefinitionError};
 use crate::plan::shorten;
 
-/// Begins a string that stands for a value which a template leaves open, such as `${IMAGE}`. Its text
-/// follows, then another of these and the reason. ECS accepts it in no string that is read here.
+/// First character of a string that stands for a value which a template leaves open, such as
+/// `${IMAGE}`. The template's text follows, then this character again and the reason. ECS accepts
+/// it in no string that is read here.
 pub const OPEN: char = '\0';
 
 /// Returns text and reason of a value that a template leaves open.
@@ -53,7 +54,7 @@ impl<'a> Node<'a> {
         self.value
     }
 
-    /// Returns a member of this object, as the object has it.
+    /// Returns a member of this object, with its path.
     #[cfg(feature = "operator")]
     pub fn child(&self, name: &str, value: &'a Value) -> Self {
         Self {
@@ -62,7 +63,7 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// Returns an element of this array, as the array has it.
+    /// Returns an element of this array, with its path.
     #[cfg(feature = "operator")]
     pub fn element(&self, n: usize, value: &'a Value) -> Self {
         let path = format!("{}[{n}]", self.path);
@@ -188,6 +189,16 @@ impl<'a> Node<'a> {
             Value::Array(_) => "an array",
             Value::Object(_) => "an object",
         };
-        self.error(format_args!("expected {expected}, found {found}"))
+        let hint = match (expected, self.value) {
+            ("a string", Value::Bool(_) | Value::Number(_)) => "; put it in quotation marks",
+            ("a whole number", Value::String(text)) if text.parse::<i64>().is_ok() => {
+                "; remove the quotation marks"
+            }
+            ("true or false", Value::String(text)) if text.parse::<bool>().is_ok() => {
+                "; remove the quotation marks"
+            }
+            _ => "",
+        };
+        self.error(format_args!("expected {expected}, found {found}{hint}"))
     }
 }

@@ -78,7 +78,8 @@ fn default_platform_is_linux_amd64_only_on_fargate() {
             .to_string(),
         "linux/amd64"
     );
-    let mut on_instances = container(json!({ "logConfiguration": { "logDriver": "json-file" } }));
+    let mut on_instances =
+        container(json!({ "memory": 128, "logConfiguration": { "logDriver": "json-file" } }));
     on_instances["requiresCompatibilities"] = json!(["EC2"]);
     assert_eq!(read(&on_instances).unwrap().platform, None);
 }
@@ -584,17 +585,21 @@ fn every_change_is_read_or_rejected_with_a_path() {
     assert!(read_all > 20 && rejected > 200, "{read_all} {rejected}");
 }
 
-/// What ECS rejects when the definition is registered, each by one change of a definition that it takes.
+/// Returns the definition with these members.
+#[cfg(feature = "operator")]
+fn with(mut definition: Value, members: Value) -> Value {
+    if let (Some(all), Value::Object(members)) = (definition.as_object_mut(), members) {
+        all.extend(members);
+    }
+    definition
+}
+
+/// What ECS rejects when the definition is registered, each by one change of a definition that it
+/// takes.
 #[test]
 #[cfg(feature = "operator")]
 #[expect(clippy::too_many_lines, reason = "it is a table")]
 fn rejects_what_ecs_rejects_at_registration() {
-    let with = |base: Value, changes: Value| {
-        let mut definition = base;
-        let changes = changes.as_object().unwrap().clone();
-        definition.as_object_mut().unwrap().extend(changes);
-        definition
-    };
     let logs = json!({ "logDriver": "awslogs",
         "options": { "awslogs-group": "/ecs/app", "awslogs-region": "eu-west-1" } });
     let nginx = |extra: Value| {
@@ -642,7 +647,7 @@ fn rejects_what_ecs_rejects_at_registration() {
         ),
         (
             with(fargate(json!({})), json!({ "cpu": 256 })),
-            "cpu: expected a string, found a number",
+            "cpu: expected a string, found a number; put it in quotation marks",
         ),
         (
             with(fargate(json!({})), json!({ "memory": "4096" })),
@@ -681,11 +686,11 @@ fn rejects_what_ecs_rejects_at_registration() {
         ),
         (
             fargate(json!({ "memory": "128" })),
-            "containerDefinitions[0].memory: expected a whole number, found a string",
+            "containerDefinitions[0].memory: expected a whole number, found a string; remove the quotation marks",
         ),
         (
             fargate(json!({ "essential": "true" })),
-            "containerDefinitions[0].essential: expected true or false",
+            "containerDefinitions[0].essential: expected true or false, found a string; remove the quotation marks",
         ),
         (
             fargate(json!({ "essential": false })),
@@ -754,6 +759,161 @@ fn rejects_what_ecs_rejects_at_registration() {
     }
 }
 
+/// What ECS rejects for the sizes, the roles and the launch type.
+#[test]
+#[cfg(feature = "operator")]
+#[expect(clippy::too_many_lines, reason = "it is a table")]
+fn rejects_sizes_roles_and_members_that_do_not_fit() {
+    let on_instances = |members: Value| with(container(json!({})), members);
+    let role = |name: &str, arn: &str| with(fargate(json!({})), json!({ name: arn }));
+    let secret = |arn: &str| fargate(json!({ "secrets": [{ "name": "A", "valueFrom": arn }] }));
+    let after = |condition: &str, essential: bool| {
+        let mut definition = fargate(json!({ "essential": essential }));
+        let second = json!({ "name": "second", "image": "nginx",
+            "dependsOn": [{ "containerName": "app", "condition": condition }] });
+        definition["containerDefinitions"]
+            .as_array_mut()
+            .unwrap()
+            .push(second);
+        definition
+    };
+    let volume = json!({ "volumes": [{ "name": "v", "host": { "sourcePath": "/data" } }] });
+    let cases = [
+        (
+            on_instances(json!({ "networkMode": "bridge" })),
+            "[0].memory: is missing: on instances",
+        ),
+        (
+            on_instances(json!({ "requiresCompatibilities": ["EC2"] })),
+            "[0].memory: is missing: on instances",
+        ),
+        (
+            fargate(json!({ "memory": 1024 })),
+            "[0].memory: 1024 is greater than the memory of the task, 512",
+        ),
+        (
+            fargate(json!({ "cpu": 512 })),
+            "[0].cpu: the containers' CPU units, 512 so far",
+        ),
+        (role("executionRoleArn", ""), "executionRoleArn: is missing"),
+        (
+            role("executionRoleArn", "arn:aws:iam::role/ecsTaskExecutionRole"),
+            "executionRoleArn: \"arn:aws:iam::role/ecsTaskExecutionRole\" is not the ARN of a role",
+        ),
+        (
+            role("taskRoleArn", "arn:aws:iam::123456789012:group/web"),
+            "taskRoleArn: \"arn:aws:iam::123456789012:group/web\" is not the ARN of a role",
+        ),
+        (
+            role("taskRoleArn", "arn:aws:iam::123456789:role/web"),
+            "with an account ID of 12 digits",
+        ),
+        (
+            secret("arn:aws:ssm:eu-west-1:123456789:parameter/a"),
+            "secrets[0].valueFrom: \"123456789\" is not an AWS account ID",
+        ),
+        (
+            secret("arn:aws:ssm:eu-west-1::parameter/a"),
+            "secrets[0].valueFrom: \"\" is not an AWS account ID",
+        ),
+        (
+            fargate(json!({ "environment": [{ "name": "A", "valueFrom": "/a" }] })),
+            "environment[0].valueFrom: ECS does not read it here; move the variable to secrets",
+        ),
+        (
+            after("SUCCESS", true),
+            "[1].dependsOn[0].condition: \"app\" is essential",
+        ),
+        (
+            after("COMPLETE", true),
+            "[1].dependsOn[0].condition: \"app\" is essential",
+        ),
+        (
+            with(fargate(json!({})), volume),
+            "volumes[0].host.sourcePath: Fargate has no host",
+        ),
+        (
+            with(fargate(json!({})), json!({ "pidMode": "host" })),
+            "pidMode: Fargate supports only",
+        ),
+        (
+            with(fargate(json!({})), json!({ "ipcMode": "task" })),
+            "ipcMode: Fargate does not support",
+        ),
+        (
+            with(
+                fargate(json!({})),
+                json!({ "placementConstraints": [{ "type": "memberOf" }] }),
+            ),
+            "placementConstraints: Fargate does not support",
+        ),
+        (
+            with(
+                fargate(json!({})),
+                json!({ "ephemeralStorage": { "sizeInGiB": 10 } }),
+            ),
+            "ephemeralStorage.sizeInGiB: ECS takes 21 to 200 GiB",
+        ),
+        (
+            fargate(json!({ "resourceRequirements": [{ "type": "GPU", "value": "1" }] })),
+            "resourceRequirements[0]: Fargate has no GPU",
+        ),
+        (
+            fargate(json!({ "linuxParameters": { "sharedMemorySize": 64 } })),
+            "linuxParameters.sharedMemorySize: Fargate does not support",
+        ),
+        (
+            fargate(json!({ "linuxParameters": { "capabilities": { "add": ["NET_ADMIN"] } } })),
+            "capabilities.add[0]: Fargate adds no capability but SYS_PTRACE",
+        ),
+    ];
+    for (definition, complaint) in cases {
+        let error = read(&definition).expect_err(complaint).to_string();
+        assert!(
+            error.contains(complaint),
+            "{definition}\n{error}\ndoes not contain {complaint}"
+        );
+    }
+    let windows =
+        json!({ "runtimePlatform": { "operatingSystemFamily": "WINDOWS_SERVER_2022_CORE" } });
+    let error = read(&with(fargate(json!({})), windows)).unwrap_err();
+    assert!(
+        error.to_string().contains("cpu: Windows on Fargate"),
+        "{error}"
+    );
+    let linux = json!({ "initProcessEnabled": true, "devices": [], "sharedMemorySize": 0,
+        "capabilities": { "add": ["SYS_PTRACE"], "drop": ["ALL"] } });
+    for definition in [
+        on_instances(json!({ "networkMode": "bridge", "memory": "512" })),
+        with(
+            container(json!({ "memoryReservation": 64 })),
+            json!({ "networkMode": "host" }),
+        ),
+        on_instances(json!({ "requiresCompatibilities": ["MANAGED_INSTANCES"] })),
+        fargate(json!({ "memory": 512, "cpu": 256, "memoryReservation": 64 })),
+        role("taskRoleArn", "app-role"),
+        role(
+            "taskRoleArn",
+            "arn:aws-cn:iam::123456789012:role/service-role/web",
+        ),
+        role("taskRoleArn", ""),
+        after("SUCCESS", false),
+        after("START", true),
+        fargate(json!({ "linuxParameters": linux })),
+        with(
+            fargate(json!({})),
+            json!({ "pidMode": "task", "placementConstraints": [], "ipcMode": null,
+            "volumes": [{ "name": "v", "host": {} }, { "name": "w", "host": { "sourcePath": null } }] }),
+        ),
+    ] {
+        assert!(
+            read(&definition).is_ok(),
+            "{definition}: {:?}",
+            read(&definition)
+        );
+    }
+}
+
 #[test]
 fn accepts_what_ecs_accepts() {
     for definition in [
@@ -780,7 +940,7 @@ fn accepts_what_ecs_accepts() {
 #[test]
 fn the_host_of_a_task_is_what_its_definition_says() {
     let host = |members: Value| {
-        let mut definition = container(json!({}));
+        let mut definition = container(json!({ "memory": 128 }));
         definition
             .as_object_mut()
             .unwrap()
@@ -810,6 +970,7 @@ fn destinations_in_secrets_and_files_in_s3_are_not_guessed() {
         let mut definition = container(json!({ "logConfiguration": log }));
         definition["executionRoleArn"] = json!("exec");
         definition["requiresCompatibilities"] = json!(["EC2"]);
+        definition["memory"] = json!("512");
         let router = json!({ "name": "router", "image": IMAGE, "firelensConfiguration": { "type": "fluentbit", "options": options } });
         definition["containerDefinitions"]
             .as_array_mut()

@@ -1,7 +1,7 @@
 //! `volumes` and `mountPoints`.
 
 use super::TaskDefinitionReader;
-use super::error::TaskDefinitionError;
+use super::error::{Problem, TaskDefinitionError};
 use super::node::Node;
 use crate::observation::Dependency;
 use crate::plan::{EfsVolume, ReachabilityCheck, Unchecked, shorten};
@@ -73,9 +73,9 @@ impl TaskDefinitionReader {
         Ok(())
     }
 
-    /// Reads a volume of FSx for Windows File Server. The agent asks the API of FSx for its host, and
-    /// reads the user's password, both with the task execution role (Amazon ECS developer guide, "FSx
-    /// for Windows File Server volumes").
+    /// Reads a volume of FSx for Windows File Server. The agent asks the API of FSx for its host,
+    /// and reads the user's password, both with the task execution role (Amazon ECS developer
+    /// guide, "FSx for Windows File Server volumes").
     fn read_windows_volume(&mut self, windows: &Node<'_>) -> Result<(), TaskDefinitionError> {
         if self.names_fargate {
             return Err(windows.error("Fargate does not support FSx for Windows File Server"));
@@ -94,8 +94,8 @@ impl TaskDefinitionReader {
             dependency: Dependency::Efs,
             subject: id.text()?.to_owned(),
             why:
-                "a file system of FSx for Windows File Server: its host, at TCP 445, is known only \
-                  to fsx:DescribeFileSystems"
+                "only fsx:DescribeFileSystems returns the host of a file system of FSx for Windows \
+                 File Server, which is mounted at TCP 445"
                     .into(),
         });
         Ok(())
@@ -151,6 +151,17 @@ impl TaskDefinitionReader {
         if let Some(authorization) = efs.member("authorizationConfig")? {
             iam = is_enabled(&authorization, "iam")?;
             access_point = authorization.member("accessPointId")?;
+        }
+        // Which access point it is changes neither host nor port.
+        if let Some(Err(
+            open @ TaskDefinitionError {
+                problem: Problem::Open { .. },
+                ..
+            },
+        )) = access_point.as_ref().map(Node::text)
+        {
+            self.note(Err(open));
+            access_point = None;
         }
         if let Some(access_point) = &access_point {
             check_efs_id(access_point, "fsap-")?;

@@ -134,9 +134,9 @@ impl<T> Retries<T> {
 
 /// Awaits `first`. If it is slow, `retry` alternates between ordinary segments, as a control, and
 /// small ones, each over a fresh connection and in random order. Packet size is the cause only if
-/// every ordinary try stalls and no try with small segments does: a service that hangs intermittently,
-/// or has one hanging server, would otherwise look like an MTU black hole. The first control that
-/// is answered ends the test.
+/// every ordinary try stalls and no try with small segments does: a service that hangs
+/// intermittently, or has one hanging server, would otherwise look like an MTU black hole. The
+/// first control that is answered ends the test.
 pub async fn retry_with_small_segments<T, F: Future<Output = T>>(
     first: impl Future<Output = T>,
     retry: impl Fn(ConnectOptions) -> F,

@@ -206,7 +206,8 @@ pub async fn test_source_ports(peer: SocketAddr, holds: watch::Receiver<usize>) 
     test
 }
 
-/// Whether any of [`SCREEN_PORTS`] gets no response, so that [`test_source_ports`] is worth its load.
+/// Whether any of [`SCREEN_PORTS`] gets no response, so that [`test_source_ports`] is worth its
+/// load.
 pub async fn screen_source_ports(peer: SocketAddr, holds: watch::Receiver<usize>) -> bool {
     let test = connect_from_ports(peer, &SCREEN_PORTS, &holds).await;
     !test.ports.silent.is_empty()

@@ -44,7 +44,7 @@ fn card(output: &ComparisonOutput, same: &SameResult<'_>, headline: &str) -> Mar
                 (to_do(finding))
                 (proof(report, finding))
                 @let others = report.findings.get(1..).unwrap_or_default();
-                (alternatives("What else it could be, or also is", others))
+                (alternatives("Other possible causes, and further findings", others))
             }
         }
     }

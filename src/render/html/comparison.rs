@@ -1,5 +1,5 @@
-//! The page of a comparison: the sentence and the remedy first, then the picture, the first difference,
-//! the matrix, the history, and the vantages in detail.
+//! The page of a comparison: the sentence and the remedy first, then the picture, the first
+//! difference, the matrix, the history, and the vantages in detail.
 
 use maud::{Markup, html};
 
@@ -15,13 +15,13 @@ use crate::render::picture::VpcPicture;
 use crate::render::result;
 use crate::verdict::Status;
 
-/// Vantages that each get a row. Of more, those that are alike share one.
+/// Maximum number of vantages with a row each. Of more, those with the same values share one.
 const MAX_SINGLE_ROWS: usize = 40;
 
-/// Rows with details. The JSON has all.
+/// Maximum number of rows with details. The JSON has all vantages.
 const MAX_ROWS: usize = 200;
 
-/// A row of the matrix: vantages that are alike, shown by the first.
+/// A row of the matrix: vantages with the same values, shown by the first.
 pub(super) struct Row<'a> {
     pub names: Vec<&'a str>,
     /// Index of the first vantage in the comparison.
@@ -42,7 +42,7 @@ pub(super) fn body(output: &ComparisonOutput, picture: &VpcPicture) -> Markup {
         }
         main {
             (advice::cards(output))
-            (figure(picture, "Drawn from what the probe saw; pullprobe inspect reads which route table, endpoint or group decides."))
+            (figure(picture, "Drawn from what the probe saw; pullprobe inspect finds the route table, endpoint or security group that decides."))
             (differences(output))
             (matrix(comparison, &passing, &others, rows.len()))
             (timeline::section(output))
@@ -196,10 +196,10 @@ const LEGEND: [(&str, &str, &str); 6] = [
     ("partly", "!", "some addresses fail"),
     ("not-reached", "–", "not reached: an earlier step failed"),
     ("not-checked", "?", "not checked"),
-    ("no-data", "·", "not asked"),
+    ("no-data", "·", "not in the report"),
 ];
 
-/// Passing rows that are shown beside those that do not pass, to compare with.
+/// Maximum number of passing rows shown for comparison with those that do not pass.
 const MAX_PASSING_ROWS: usize = 1;
 
 fn matrix(
@@ -233,7 +233,7 @@ fn matrix(
             @if omitted > 0 {
                 p {
                     (omitted) " more vantage groups are not shown; "
-                    code { "--format json" } " has all."
+                    code { "--format json" } " lists all of them."
                 }
             }
         }
@@ -305,7 +305,7 @@ fn matrix_cell(comparison: &Comparison, vantage: usize, fact: usize, phase: &str
     let first = first_difference.is_some_and(|difference| {
         difference.fact == row.fact && difference.failing.contains_key(&at.name)
     });
-    // Words that the mark already says are for screen readers only.
+    // Words that repeat the mark are for screen readers only.
     let redundant = matches!(value, Some("passed" | "not-reached"));
     let content = html! {
         b { (mark) } " " span { (phase) } " " i.visually-hidden[redundant] { (words) }

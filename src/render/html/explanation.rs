@@ -12,10 +12,11 @@ use crate::render::explanation::sentence;
 use crate::render::picture::VpcPicture;
 use crate::render::result::{name_of, shown};
 
-/// Explanations in a page. The JSON has all.
+/// Maximum number of explanations in a page. The JSON has all of them.
 const MAX_EXPLANATIONS: usize = 100;
 
-/// What a page shows of an explanation, as it is in JSON, where characters that act are escaped.
+/// The parts of an explanation that a page shows, read from its JSON, in which control characters
+/// are escaped.
 #[derive(Debug, Default, Deserialize)]
 struct ExplanationView<'a> {
     #[serde(borrow)]
@@ -26,6 +27,8 @@ struct ExplanationView<'a> {
     service: Option<Text<'a>>,
     #[serde(borrow, default)]
     said_at: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    stated: Option<StatedView<'a>>,
     #[serde(borrow)]
     proven: Vec<Text<'a>>,
     #[serde(borrow)]
@@ -34,6 +37,15 @@ struct ExplanationView<'a> {
     next: Vec<Text<'a>>,
     #[serde(borrow)]
     next_failures: Vec<Text<'a>>,
+}
+
+/// What a page shows of a reason that the text states.
+#[derive(Debug, Default, Deserialize)]
+struct StatedView<'a> {
+    #[serde(borrow)]
+    summary: Text<'a>,
+    #[serde(borrow)]
+    remedy: Text<'a>,
 }
 
 /// Returns the title of the page.
@@ -54,7 +66,7 @@ pub(super) fn body(explanations: &[Explanation]) -> Markup {
             }
         }
         @if more > 0 {
-            footer { p { (more) " more messages are not shown; " code { "--format json" } " has all." } }
+            footer { p { (more) " more messages are not shown; " code { "--format json" } " lists all of them." } }
         }
     }
 }
@@ -71,7 +83,7 @@ fn one(explanation: &Explanation, is_first: bool) -> Markup {
         }
         (what_to_do(&view))
         section {
-            h2 { "What Amazon ECS said" }
+            h2 { "What Amazon ECS reported" }
             blockquote { (isolated(&view.message)) }
         }
         // A page has one picture with this heading; further messages have the sentence.
@@ -104,7 +116,12 @@ fn facts(view: &ExplanationView<'_>) -> Vec<(&'static str, String)> {
 
 fn what_to_do(view: &ExplanationView<'_>) -> Markup {
     let Some((first, others)) = view.findings.split_first() else {
-        return commands(&view.next);
+        return html! {
+            @if let Some(stated) = &view.stated {
+                section { p { (isolated(&stated.summary)) " " (isolated(&stated.remedy)) } }
+            }
+            (commands(&view.next))
+        };
     };
     html! {
         section.results aria-label="What to do" {
@@ -119,7 +136,7 @@ fn what_to_do(view: &ExplanationView<'_>) -> Markup {
     }
 }
 
-/// Returns how a sentence begins whose cause is not certain.
+/// Returns the beginning of a sentence whose cause is not certain.
 fn how_sure(finding: &FindingView<'_>) -> &'static str {
     match &*finding.confidence {
         "certain" => "",

@@ -1,12 +1,12 @@
-//! The network path to one dependency as a drawing: task → DNS → way → service, with the hop that
+//! The network path to one dependency as a drawing: task → DNS → route → service, with the hop that
 //! fails marked.
 
 use maud::{Markup, html};
 
 use crate::render::picture::{HopState, PathHop, PathHopKind, ServicePath};
 
-/// Left edge and width of each node. Gaps of 22 leave room for a mark; the last node has room for the
-/// longest dependency, `secretsmanager`.
+/// Left edge and width of each node. Gaps of 22 leave room for a mark; the last node has room for
+/// the longest dependency, `secretsmanager`.
 const NODES: [(i32, i32); 4] = [(1, 60), (83, 60), (165, 70), (257, 86)];
 
 const HEIGHT: i32 = 40;
@@ -15,27 +15,31 @@ const TOP: i32 = 4;
 /// Width of a character of a node's second line, at its font size of 10.5.
 const CHAR_WIDTH: i32 = 6;
 
-const KINDS: [PathHopKind; 3] = [PathHopKind::Name, PathHopKind::Way, PathHopKind::Service];
+const KINDS: [PathHopKind; 3] = [
+    PathHopKind::Name,
+    PathHopKind::Network,
+    PathHopKind::Service,
+];
 
 /// Draws the path of a task with this address.
 pub(super) fn draw(path: &ServicePath, task: &str, addresses: usize) -> Markup {
     let states = KINDS.map(|kind| path.state(kind));
     let labels = KINDS.map(|kind| path.hops_of(kind).next().map_or("", |hop| &hop.label));
-    let [name, way, _] = labels;
+    let [name, route, _] = labels;
     let count = format!("{addresses} addresses");
-    let way_lines = if addresses > 1 && way.starts_with("interface") {
+    let route_lines = if addresses > 1 && route.starts_with("interface") {
         ["private", count.as_str()]
     } else {
-        short_way(way, &path.service)
+        short_route(route, &path.service)
     };
     let labels = [
         ["task", task],
         ["DNS", name.strip_prefix("DNS ").unwrap_or("resolver")],
-        way_lines,
+        route_lines,
         ["service", &path.service],
     ];
     let (state, words) = result(path, states);
-    let description = format!("{}: task, DNS, {way}, service; {words}", path.service);
+    let description = format!("{}: task, DNS, {route}, service; {words}", path.service);
     let stops = |state: &HopState| matches!(state, HopState::Fails | HopState::NotReached);
     let reachable = states.iter().position(stops).unwrap_or(states.len());
     let objects = path.hops.iter().filter(|hop| hop.object.is_some());
@@ -54,15 +58,15 @@ pub(super) fn draw(path: &ServicePath, task: &str, addresses: usize) -> Markup {
     }
 }
 
-/// Returns the way in the two lines of a node.
-fn short_way(way: &str, service: &str) -> [&'static str; 2] {
-    match way {
-        way if way.starts_with("interface") => ["private", "address"],
-        way if way.starts_with("S3 gateway") || service == "s3" && way.starts_with("NAT") => {
+/// Returns the route as the two lines of a node.
+fn short_route(route: &str, service: &str) -> [&'static str; 2] {
+    match route {
+        route if route.starts_with("interface") => ["private", "address"],
+        route if route.starts_with("S3 gateway") || service == "s3" && route.starts_with("NAT") => {
             ["gateway", "or NAT"]
         }
-        way if way.starts_with("NAT") => ["NAT or", "internet gw"],
-        way if way.starts_with("private and") => ["private", "and public"],
+        route if route.starts_with("NAT") => ["NAT or", "internet gw"],
+        route if route.starts_with("private and") => ["private", "and public"],
         _ => ["route", "unknown"],
     }
 }
@@ -75,12 +79,12 @@ fn result_class(state: HopState) -> &'static str {
     }
 }
 
-/// Returns what a person reads below the drawing.
+/// Returns the state and the text below the drawing.
 fn result(path: &ServicePath, states: [HopState; 3]) -> (HopState, String) {
     if let Some(hop) = path.first_failure() {
         let place = match hop.kind {
             PathHopKind::Name => "fails at resolve: ",
-            PathHopKind::Way => "fails at connect: ",
+            PathHopKind::Network => "fails at connect: ",
             PathHopKind::Service => "fails at ",
         };
         return (hop.state, format!("{place}{}", hop.note));

@@ -10,22 +10,22 @@ use crate::compare::timeline::Period;
 use crate::render::result::time_range;
 use crate::render::style::status_mark;
 
-/// Vantages with a time line, the worst first.
+/// Maximum number of vantages with a time line, the worst first.
 const MAX_LINES: usize = 40;
 
-/// Periods in words, the newest first. The line has all that are kept.
+/// Maximum number of periods in words, the newest first. The line has all that are kept.
 const MAX_PERIODS: usize = 6;
 
-/// Units of the drawing.
+/// Width of the drawing, in its own units.
 const WIDTH: u32 = 1_000;
 
 /// Width of a period of one run.
 const MIN_WIDTH: u32 = 8;
 
-/// Periods in a drawing, the newest.
+/// Maximum number of periods in a drawing: the newest.
 const MAX_DRAWN: usize = 60;
 
-/// Shows the vantages of which there is more than one run at a known time.
+/// Shows the vantages with more than one run at a known time.
 pub(super) fn section(output: &ComparisonOutput) -> Markup {
     let vantages = output.comparison.vantages.iter().enumerate();
     let lines: Vec<(&str, &[Period])> = vantages

@@ -12,7 +12,7 @@ use crate::render::comparison::Cell;
 use crate::render::picture::{PictureSubnet, VpcPicture};
 use crate::verdict::Status;
 
-/// Observations shown of one step. A report has all.
+/// Maximum number of observations shown for one step. The report has all of them.
 const MAX_OBSERVATIONS: usize = 40;
 
 /// Renders the first vantage of a row.
@@ -89,7 +89,7 @@ fn paths(subnet: Option<&PictureSubnet>, report: &ReportView<'_>) -> Markup {
     }
 }
 
-/// Returns how many addresses of a dependency were dialed.
+/// Returns to how many addresses of a dependency the probe connected.
 fn dialed(report: &ReportView<'_>, dependency: &str) -> usize {
     let observations = report.observations.iter();
     observations
@@ -186,8 +186,8 @@ fn outcome(observation: &ObservationView<'_>) -> String {
     }
 }
 
-/// Returns what was looked at: the address with its scope and owner, or the addresses of a name,
-/// and the image, layer or secret.
+/// Returns what was checked: the address with its scope and owner, or the addresses of a name, and
+/// the image, layer or secret.
 fn subject(observation: &ObservationView<'_>) -> Vec<String> {
     let phase = &*observation.phase;
     let peer = observation.peer.as_deref();

@@ -1,4 +1,4 @@
-//! Draws a picture in SVG: three columns, from the subnets over the ways to the services.
+//! Draws a picture in SVG: three columns, from the subnets over the routes to the services.
 
 use maud::{Markup, PreEscaped, html};
 
@@ -8,22 +8,22 @@ use crate::render::style::status_mark;
 use crate::render::svg::break_lines;
 use crate::verdict::Status;
 
-/// Boxes of subnets. Those that fail come first; the matrix has all.
+/// Maximum number of boxes of subnets. Those that fail come first; the matrix has all of them.
 const MAX_BOXES: usize = 24;
 
-/// Failures listed in the box of a subnet.
+/// Maximum number of failures listed in the box of a subnet.
 const MAX_FAILURES: usize = 6;
 
-/// Objects listed in the box of a way.
+/// Maximum number of objects listed in the box of a route.
 const MAX_OBJECTS: usize = 6;
 
-/// Names of services listed together.
+/// Maximum number of names of services listed together.
 const MAX_SERVICES: usize = 12;
 
 /// What a page and a file share.
 pub(in crate::render) const STYLE: &str = include_str!("style.css");
 
-/// The colors, which a page has as well.
+/// The colors, which a standalone file needs. A page has its own style sheet with them.
 const COLORS: &str = include_str!("colors.css");
 
 /// Space between a box and its text.
@@ -45,31 +45,31 @@ impl Column {
     }
 }
 
-/// Where the columns are. A picture is drawn twice in a page, which shows the one that fits.
+/// Positions and sizes. A page contains the picture in both layouts and shows the one that fits.
 #[derive(Debug, Clone, Copy)]
 pub struct Layout {
     class: &'static str,
     width: u32,
     subnets: Column,
-    ways: Column,
+    routes: Column,
     services: Column,
     /// Right side of the VPC.
     vpc_right: u32,
     /// Height of a line.
     line: u32,
-    /// Width of ten characters. Those of a typewriter font have 0.6 of its size.
+    /// Width of ten characters. A character of a monospace font is 0.6 of the font size wide.
     ten_chars: u32,
     /// Radius of a mark on a line.
     radius: u32,
 }
 
 impl Layout {
-    /// For a window of 760 pixels and more.
+    /// For a window of 760 pixels or more.
     pub const WIDE: Self = Self {
         class: "wide",
         width: 960,
         subnets: Column { x: 26, width: 322 },
-        ways: Column { x: 452, width: 226 },
+        routes: Column { x: 452, width: 226 },
         services: Column { x: 744, width: 208 },
         vpc_right: 694,
         line: 18,
@@ -82,7 +82,7 @@ impl Layout {
         class: "narrow",
         width: 344,
         subnets: Column { x: 7, width: 104 },
-        ways: Column { x: 140, width: 74 },
+        routes: Column { x: 140, width: 74 },
         services: Column { x: 232, width: 111 },
         vpc_right: 218,
         line: 14,
@@ -153,8 +153,8 @@ struct SubnetBox<'a> {
     placed: Placed,
 }
 
-/// A way, the services behind it, and their boxes.
-struct WayBox<'a> {
+/// A route, the services behind it, and their boxes.
+struct RouteBox<'a> {
     label: &'a str,
     services: Vec<(&'a str, HopState)>,
     placed: Placed,
@@ -169,19 +169,19 @@ struct Zone<'a> {
     bottom: u32,
 }
 
-/// Draws the picture; `is_document` adds what a file of its own needs.
+/// Draws the picture; `is_document` adds what a standalone file needs.
 pub(super) fn picture(picture: &VpcPicture, layout: &Layout, is_document: bool) -> Markup {
     let header = layout.line + 8;
     let (mut zones, omitted) = zones(picture, layout);
-    let mut ways = ways(picture, layout);
+    let mut routes = routes(picture, layout);
     let left_height = place_zones(&mut zones, header, layout);
-    let right_height = place_ways(&mut ways, header);
+    let right_height = place_routes(&mut routes, header);
     // The shorter column is centered.
     let shift = left_height.abs_diff(right_height) / 2;
     if left_height > right_height {
-        for way in &mut ways {
-            way.placed.top += shift;
-            way.served.top += shift;
+        for route in &mut routes {
+            route.placed.top += shift;
+            route.served.top += shift;
         }
     } else {
         for zone in &mut zones {
@@ -219,13 +219,13 @@ pub(super) fn picture(picture: &VpcPicture, layout: &Layout, is_document: bool) 
                     height=(zone.bottom - zone.top) rx="6" {}
                 text.label x=(layout.subnets.x) y=(zone.top + layout.line - 2) { (zone.name.unwrap_or_default()) }
             }
-            (edges(&zones, &ways, layout))
+            (edges(&zones, &routes, layout))
             @for subnet in zones.iter().flat_map(|zone| &zone.subnets) {
                 (subnet.placed.draw(status_class(subnet.like.status), layout.subnets, layout))
             }
-            @for way in &ways {
-                (way.placed.draw("way", layout.ways, layout))
-                (way.served.draw("service", layout.services, layout))
+            @for route in &routes {
+                (route.placed.draw("route", layout.routes, layout))
+                (route.served.draw("service", layout.services, layout))
             }
             @if let Some(note) = note {
                 text.label x=(layout.subnets.x) y=(bottom + layout.line + 6) { (note) }
@@ -314,7 +314,7 @@ fn failures(subnet: &PictureSubnet) -> Vec<Line> {
         };
         let place = match hop.kind {
             PathHopKind::Name => format!("{}: ", hop.label),
-            PathHopKind::Way | PathHopKind::Service => String::new(),
+            PathHopKind::Network | PathHopKind::Service => String::new(),
         };
         let object = hop.object.as_deref().map(|object| format!(" at {object}"));
         let what = format!("{place}{}{}", hop.note, object.unwrap_or_default());
@@ -336,71 +336,74 @@ fn failures(subnet: &PictureSubnet) -> Vec<Line> {
         .collect()
 }
 
-fn way_label(path: &ServicePath) -> &str {
-    let mut hops = path.hops_of(PathHopKind::Way);
-    hops.next().map_or("way not known", |hop| &hop.label)
+fn route_label(path: &ServicePath) -> &str {
+    let mut hops = path.hops_of(PathHopKind::Network);
+    hops.next().map_or("route unknown", |hop| &hop.label)
 }
 
-/// A way, as several subnets have it.
-struct SharedWay<'a> {
+/// A route, as several subnets have it.
+struct SharedRoute<'a> {
     label: &'a str,
     services: Vec<(&'a str, HopState)>,
     objects: Vec<&'a str>,
 }
 
-/// Returns the ways, each with its services.
-fn ways<'a>(picture: &'a VpcPicture, layout: &Layout) -> Vec<WayBox<'a>> {
-    let mut found: Vec<SharedWay<'_>> = Vec::new();
+/// Returns the routes, each with its services.
+fn routes<'a>(picture: &'a VpcPicture, layout: &Layout) -> Vec<RouteBox<'a>> {
+    let mut found: Vec<SharedRoute<'_>> = Vec::new();
     for path in picture.subnets.iter().flat_map(|subnet| &subnet.paths) {
-        let label = way_label(path);
+        let label = route_label(path);
         let index = found.iter().position(|known| known.label == label);
         let index = index.unwrap_or_else(|| {
-            found.push(SharedWay {
+            found.push(SharedRoute {
                 label,
                 services: Vec::new(),
                 objects: Vec::new(),
             });
             found.len() - 1
         });
-        let way = &mut found[index];
+        let route = &mut found[index];
         let state = path.state(PathHopKind::Service);
-        let mut known = way.services.iter_mut();
+        let mut known = route.services.iter_mut();
         match known.find(|(name, _)| *name == path.service) {
             Some((_, known)) => *known = of_several(*known, state),
-            None => way.services.push((&path.service, state)),
+            None => route.services.push((&path.service, state)),
         }
-        let named = path.hops_of(PathHopKind::Way);
+        let named = path.hops_of(PathHopKind::Network);
         for object in named.filter_map(|hop| hop.object.as_deref()) {
-            if !way.objects.contains(&object) {
-                way.objects.push(object);
+            if !route.objects.contains(&object) {
+                route.objects.push(object);
             }
         }
     }
-    found.into_iter().map(|way| way_box(way, layout)).collect()
+    found
+        .into_iter()
+        .map(|route| route_box(route, layout))
+        .collect()
 }
 
-fn way_box<'a>(way: SharedWay<'a>, layout: &Layout) -> WayBox<'a> {
+fn route_box<'a>(route: SharedRoute<'a>, layout: &Layout) -> RouteBox<'a> {
     let line = |class, text: String| Line { class, text };
-    let mut lines = vec![line("title", way.label.to_owned())];
-    let named = way.objects.iter().take(MAX_OBJECTS);
+    let mut lines = vec![line("title", route.label.to_owned())];
+    let named = route.objects.iter().take(MAX_OBJECTS);
     lines.extend(named.map(|object| line("label", (*object).to_owned())));
-    if let Some(more @ 1..) = way.objects.len().checked_sub(MAX_OBJECTS) {
+    if let Some(more @ 1..) = route.objects.len().checked_sub(MAX_OBJECTS) {
         lines.push(line("label", format!("and {more} more")));
     }
-    let served = way.services.iter().map(|(name, state)| {
+    let served = route.services.iter().map(|(name, state)| {
         let class = if state.has_failures() { "failed" } else { "" };
         line(class, format!("{} {name}", state.mark()))
     });
-    WayBox {
-        label: way.label,
-        placed: Placed::new(lines, layout.ways, layout),
+    RouteBox {
+        label: route.label,
+        placed: Placed::new(lines, layout.routes, layout),
         served: Placed::new(served.collect(), layout.services, layout),
-        services: way.services,
+        services: route.services,
     }
 }
 
-/// Returns the state of a service that several subnets contact. It says nothing of one whose way
-/// fails before it.
+/// Returns the state of a service that several subnets contact. A subnet whose route fails before
+/// it says nothing about it.
 fn of_several(one: HopState, other: HopState) -> HopState {
     match (one, other) {
         (HopState::NotReached, state) | (state, HopState::NotReached) => state,
@@ -426,13 +429,13 @@ fn place_zones(zones: &mut [Zone<'_>], top: u32, layout: &Layout) -> u32 {
     y
 }
 
-/// Places the ways below each other and returns where they end.
-fn place_ways(ways: &mut [WayBox<'_>], top: u32) -> u32 {
+/// Places the routes below each other and returns where they end.
+fn place_routes(routes: &mut [RouteBox<'_>], top: u32) -> u32 {
     let mut y = top;
-    for way in ways {
-        let height = way.placed.height.max(way.served.height);
-        way.placed.top = y + (height - way.placed.height) / 2;
-        way.served.top = y + (height - way.served.height) / 2;
+    for route in routes {
+        let height = route.placed.height.max(route.served.height);
+        route.placed.top = y + (height - route.placed.height) / 2;
+        route.served.top = y + (height - route.served.height) / 2;
         y += height + GAP;
     }
     y
@@ -447,12 +450,12 @@ struct Edge {
     to: (u32, u32),
 }
 
-fn edges(zones: &[Zone<'_>], ways: &[WayBox<'_>], layout: &Layout) -> Markup {
+fn edges(zones: &[Zone<'_>], routes: &[RouteBox<'_>], layout: &Layout) -> Markup {
     let subnets: Vec<&SubnetBox<'_>> = zones.iter().flat_map(|zone| &zone.subnets).collect();
     let mut edges: Vec<Edge> = Vec::new();
     for (column, subnet) in subnets.iter().enumerate() {
-        for (row, way) in ways.iter().enumerate() {
-            let states = states_of_way(subnet.like, way.label);
+        for (row, route) in routes.iter().enumerate() {
+            let states = states_of_route(subnet.like, route.label);
             let Some((state, worst)) = together(&states) else {
                 continue;
             };
@@ -461,23 +464,23 @@ fn edges(zones: &[Zone<'_>], ways: &[WayBox<'_>], layout: &Layout) -> Markup {
                 worst,
                 from: (
                     layout.subnets.right(),
-                    port(&subnet.placed, row, ways.len()),
+                    port(&subnet.placed, row, routes.len()),
                 ),
-                to: (layout.ways.x, port(&way.placed, column, subnets.len())),
+                to: (layout.routes.x, port(&route.placed, column, subnets.len())),
             });
         }
     }
-    for way in ways {
-        let states: Vec<HopState> = way.services.iter().map(|(_, state)| *state).collect();
+    for route in routes {
+        let states: Vec<HopState> = route.services.iter().map(|(_, state)| *state).collect();
         let Some((state, worst)) = together(&states) else {
             continue;
         };
-        let y = way.placed.middle();
+        let y = route.placed.middle();
         edges.push(Edge {
             state,
             worst,
-            from: (layout.ways.right(), y),
-            to: (layout.services.x, way.served.middle()),
+            from: (layout.routes.right(), y),
+            to: (layout.services.x, route.served.middle()),
         });
     }
     // What fails is drawn over what works.
@@ -490,20 +493,20 @@ fn port(placed: &Placed, n: usize, of: usize) -> u32 {
     placed.top + placed.height * (size(n) + 1) / (size(of) + 1)
 }
 
-/// Returns whether each of a subnet's services on this way is reached.
-fn states_of_way(subnet: &PictureSubnet, label: &str) -> Vec<HopState> {
+/// Returns whether each of a subnet's services on this route is reached.
+fn states_of_route(subnet: &PictureSubnet, label: &str) -> Vec<HopState> {
     let paths = subnet.paths.iter();
     paths
-        .filter(|path| way_label(path) == label)
+        .filter(|path| route_label(path) == label)
         .map(|path| match path.state(PathHopKind::Name) {
             HopState::Fails => HopState::Fails,
-            name => name.max(path.state(PathHopKind::Way)),
+            name => name.max(path.state(PathHopKind::Network)),
         })
         .collect()
 }
 
-/// Returns the state of a line that stands for several services, and the worst of them. The boxes say
-/// which fails.
+/// Returns the state of a line that stands for several services, and the worst of them. The boxes
+/// say which fails.
 fn together(states: &[HopState]) -> Option<(HopState, HopState)> {
     let reached: Vec<HopState> = states
         .iter()

@@ -82,7 +82,8 @@ class ProbeInVpc(Behaviour):
     def __init__(self, lab, vpc):
         self.lab, self.vpc = lab, vpc
 
-    def run(self, task):
+    def environment(self, task):
+        """Returns the environment of the task's container, and serves its metadata."""
         # Concurrent launches have tasks in the same VPC, so each task has its own metadata path.
         environment = self.vpc.environment()
         shared, own = environment["ECS_CONTAINER_METADATA_URI_V4"], f"/v4/{task.id}-1"
@@ -90,9 +91,17 @@ class ProbeInVpc(Behaviour):
         for part in ("", "/task"):
             document = documents[urllib.parse.urlsplit(shared).path + part]
             changes = {"TaskARN": task.arn, "AvailabilityZone": task.zone} if part else {}
-            documents[own + part] = {**document, **changes}
+            documents[own + part] = self.metadata({**document, **changes})
         environment["ECS_CONTAINER_METADATA_URI_V4"] = urllib.parse.urljoin(shared, own)
-        environment |= {**task.environment(), "PULLPROBE_CA_BUNDLE": str(self.lab.region.ca_bundle)}
+        return environment
+
+    def metadata(self, document):
+        """Returns task or container metadata as this capacity has it."""
+        return document
+
+    def run(self, task):
+        environment = self.environment(task) | task.environment()
+        environment["PULLPROBE_CA_BUNDLE"] = str(self.lab.region.ca_bundle)
         task.mark_running()
         command = [self.lab.binary, "probe", "--format", "json"]
         with self.vpc.load():
@@ -103,6 +112,29 @@ class ProbeInVpc(Behaviour):
     def stop(self, task):
         if task.process:
             task.process.terminate()
+
+
+class ProbeOnInstance(ProbeInVpc):
+    """The same in the network of a container instance, whose task of the mode `host` shares it.
+
+    The agent's metadata is then that of Docker: no address, and the short name of the cluster. The
+    role of the instance is behind its own metadata, and a task without a role has no other.
+    """
+
+    def environment(self, task):
+        environment = super().environment(task)
+        environment["AWS_EXECUTION_ENV"] = "AWS_ECS_EC2"
+        [registered] = task.standin.requests_of("RegisterTaskDefinition")
+        if "taskRoleArn" not in registered:
+            del environment["AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"]
+        return environment
+
+    def metadata(self, document):
+        network = {"NetworkMode": "host", "IPv4Addresses": [""]}
+        if "Containers" not in document:
+            return {**document, "Networks": [network]}
+        containers = [self.metadata(container) for container in document["Containers"]]
+        return {**document, "Containers": containers, "LaunchType": "EC2", "Cluster": "prod"}
 
 
 @dataclasses.dataclass
@@ -298,13 +330,14 @@ class EcsStandin:
     providers     capacity providers as `DescribeCapacityProviders` returns them
     configuration  a ConfigurationStandin; without one its reads are denied
     lists_revisions    whether `DescribeServices` lists the newest of them
+    is_deploying       whether the service still has tasks of all of them
     """
 
     def __init__(self, upstream, behaviours):
         self.upstream, self.behaviours = upstream, behaviours
         self.tasks, self.client_tokens, self.requests, self.schema_violations = {}, {}, [], []
         self.buckets, self.errors, self.run_errors = {}, {}, {}
-        self.revisions, self.lists_revisions = {}, True
+        self.revisions, self.lists_revisions, self.is_deploying = {}, True, False
         self.configuration = None
         self.instances, self.providers = [], []
         self.strategies, self.launch_types = {}, {}
@@ -443,8 +476,11 @@ class EcsStandin:
                     placed["capacityProviderStrategy"] = strategy
             revisions = self.revisions.get(service["serviceName"], [])
             if revisions and self.lists_revisions:
-                newest = revisions[-1]["serviceRevisionArn"]
-                service["currentServiceRevisions"] = [{"arn": newest, "requestedTaskCount": 1}]
+                current = revisions if self.is_deploying else revisions[-1:]
+                service["currentServiceRevisions"] = [
+                    {"arn": revision["serviceRevisionArn"], "requestedTaskCount": 1}
+                    for revision in current
+                ]
         return status, json.dumps(document).encode()
 
     def ListServiceDeployments(self, request):

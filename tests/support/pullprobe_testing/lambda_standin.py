@@ -90,7 +90,7 @@ class BootstrapInVpc(FunctionBehaviour):
         with self.vpc.task.entered():
             api = RuntimeApi()
         try:
-            keys = self.lab.region.role_credentials
+            keys = self.lab.credentials_document()
             environment = {
                 "AWS_LAMBDA_RUNTIME_API": api.address,
                 "AWS_LAMBDA_FUNCTION_NAME": "pullprobe",
@@ -98,7 +98,7 @@ class BootstrapInVpc(FunctionBehaviour):
                 "AWS_DEFAULT_REGION": REGION,
                 "AWS_ACCESS_KEY_ID": keys["AccessKeyId"],
                 "AWS_SECRET_ACCESS_KEY": keys["SecretAccessKey"],
-                "AWS_SESSION_TOKEN": keys["SessionToken"],
+                "AWS_SESSION_TOKEN": keys["Token"],
                 "LAMBDA_TASK_ROOT": "/var/task",
                 "PULLPROBE_CA_BUNDLE": str(self.lab.region.ca_bundle),
             }

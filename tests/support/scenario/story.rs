@@ -90,6 +90,9 @@ pub struct Expect {
     /// A part of the verdict's summary.
     #[serde(default)]
     pub says: String,
+    /// Observations that must be `not-checked`, by their IDs.
+    #[serde(default)]
+    pub not_checked: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]

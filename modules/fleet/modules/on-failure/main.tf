@@ -141,7 +141,7 @@ resource "aws_iam_role" "worker" {
 }
 
 resource "aws_iam_role_policy" "worker" {
-  name = "least-rights"
+  name = "least-privilege"
   role = aws_iam_role.worker.id
   policy = jsonencode({
     Version = "2012-10-17"
@@ -162,7 +162,7 @@ resource "aws_iam_role_policy" "worker" {
         Resource = ["${aws_s3_bucket.fleet.arn}/reports/*"]
       },
       {
-        Sid      = "TellAbsentFromDenied"
+        Sid      = "DistinguishAbsentFromDenied"
         Effect   = "Allow"
         Action   = ["s3:ListBucket"]
         Resource = [aws_s3_bucket.fleet.arn]

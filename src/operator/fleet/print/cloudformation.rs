@@ -398,7 +398,7 @@ impl Stack<'_> {
 
     fn add_role(&mut self, id: &str, service: &str, policy: Tree) {
         let policies = Tree::map([
-            ("PolicyName", "least-rights".into()),
+            ("PolicyName", "least-privilege".into()),
             ("PolicyDocument", policy),
         ]);
         self.add(

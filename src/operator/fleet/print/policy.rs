@@ -62,8 +62,8 @@ pub fn trust_of_service(service: &str) -> Tree {
     ])])
 }
 
-/// Returns the trust policy of the role of a spoke: the hub's worker, and who runs `fleet` in the hub
-/// account, with the external ID.
+/// Returns the trust policy of the role of a spoke: the hub's worker, and the operator who runs
+/// `fleet` in the hub account, with the external ID.
 pub fn trust_of_spoke() -> Tree {
     let principal = Tree::map([("AWS", "arn:{{Partition}}:iam::{{HubAccount}}:root".into())]);
     let statement = |action: &str, condition: Tree| {
@@ -111,9 +111,9 @@ pub fn worker() -> Tree {
                 "{{BucketArn}}/inspections/*",
             ],
         ),
-        // Without it Amazon S3 answers a key that is not there with a denial.
+        // Without it, Amazon S3 denies a request for a key that does not exist.
         allow(
-            "TellAbsentFromDenied",
+            "DistinguishAbsentFromDenied",
             &["s3:ListBucket"],
             &["{{BucketArn}}"],
         ),
@@ -149,8 +149,8 @@ pub fn reducer() -> Tree {
     ])
 }
 
-/// The state machine (Step Functions developer guide, "IAM policies for Distributed Map", "ItemReader",
-/// "ResultWriter").
+/// The state machine (Step Functions developer guide, "IAM policies for Distributed Map",
+/// "ItemReader", "ResultWriter").
 pub fn state_machine(name: &str) -> Tree {
     let machine = format!("arn:{{{{Partition}}}}:states:*:{{{{Account}}}}:stateMachine:{name}");
     let executions = format!("arn:{{{{Partition}}}}:states:*:{{{{Account}}}}:execution:{name}/*");
@@ -219,9 +219,9 @@ pub fn failed_start() -> Tree {
             &["s3:PutObject"],
             &["{{BucketArn}}/reports/*"],
         ),
-        // Without it Amazon S3 answers a key that is not there with a denial.
+        // Without it, Amazon S3 denies a request for a key that does not exist.
         allow(
-            "TellAbsentFromDenied",
+            "DistinguishAbsentFromDenied",
             &["s3:ListBucket"],
             &["{{BucketArn}}"],
         ),

@@ -20,7 +20,7 @@ pub const DEFAULT_TARGETS: &str = "targets/targets.jsonl";
 pub enum FleetPart {
     /// Bucket, functions, state machine, schedule, topic and table.
     Hub,
-    /// The role of a member account, and the stack set that makes it in all.
+    /// The role of a member account, and the stack set that creates it in all of them.
     Spoke,
     /// The rule on failed starts, with its function, in one account and Region.
     FailedStarts,
@@ -32,7 +32,8 @@ pub struct FleetTemplate {
     pub part: FleetPart,
     /// Name of the state machine, and prefix of other names.
     pub name: String,
-    /// Where the functions' code is, a zip file of `fleet bundle`; `None` for a parameter without default.
+    /// Where the functions' code is, a zip file of `fleet bundle`; `None` for a parameter without
+    /// default.
     pub code: Option<S3Uri>,
     pub carrier: CarrierChoice,
     /// Workers at a time.
@@ -70,8 +71,8 @@ impl FleetTemplate {
         format!("{}: {what}\n{usage}{cost}", self.name)
     }
 
-    /// Returns description and default of the parameters for the bucket and the key of the code. An empty
-    /// default is none.
+    /// Returns description and default of the parameters for the bucket and the key of the code. An
+    /// empty default is none.
     pub(super) fn code_parameters(&self) -> [(&'static str, &str); 2] {
         let code = self.code.as_ref();
         [
@@ -116,7 +117,7 @@ impl FleetTemplate {
     }
 }
 
-/// Descriptions of parameters of both.
+/// Descriptions of parameters that both tools have.
 pub(super) const EXTERNAL_ID: &str =
     "External ID of the roles in the member accounts: any text that others do not know";
 pub(super) const HUB_ACCOUNT: &str = "ID of the account of the hub, whose worker assumes the role";
@@ -138,15 +139,16 @@ their reports. The list is the object targets/targets.jsonl of the bucket: pullp
 Each account of the list needs the role of pullprobe fleet print --spoke.";
 
 const SPOKE: &str =
-    "the role that the fleet's worker assumes in an account, and a stack set that makes it in
+    "the role that the fleet's worker assumes in an account, and a stack set that creates it in
 every account of the organizational units.";
 
 const FAILED_STARTS: &str =
     "probes in place of a task of Amazon ECS that failed to start, from its own subnet,
 and publishes the cause. Each service is probed at most once an hour.";
 
-/// Memory of the worker and of the last step, in MB: the worker holds a function's code of 3 MB for each
-/// of ten uploads at once; 100,000 vantages need less than 500 MB, and a processor is given from 1,769 MB.
+/// Memory of the worker and of the last step, in MB: the worker holds a function's code of 3 MB for
+/// each of ten uploads at once; 100,000 vantages need less than 500 MB, and a processor is given
+/// from 1,769 MB.
 pub(super) const WORKER_MB: u32 = 512;
 pub(super) const REDUCE_MB: u32 = 3_008;
 
@@ -154,8 +156,8 @@ pub(super) const REDUCE_MB: u32 = 3_008;
 pub(super) const LOG_DAYS: u32 = 30;
 pub(super) const OBJECT_DAYS: u32 = 90;
 
-/// Patterns of the rule: what [`crate::operator::fleet::failed_start::FailedStart`] reads. The probe's own tasks do not
-/// match, or each failure would start another probe.
+/// Patterns of the rule: what [`crate::operator::fleet::failed_start::FailedStart`] reads. The
+/// probe's own tasks do not match, or each failure would start another probe.
 pub(super) fn event_patterns() -> [(&'static str, Value); 2] {
     let task = json!({
         "source": ["aws.ecs"],

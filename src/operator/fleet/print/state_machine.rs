@@ -6,14 +6,15 @@ use super::spec::FleetTemplate;
 use crate::operator::fleet::event::THROTTLED;
 use crate::render::tree::Tree;
 
-/// Longest time of a worker, in seconds, and the margin in which Lambda ends it (Lambda quotas).
+/// Maximum time of a worker, in seconds, and the margin in which Lambda ends it (Lambda quotas).
 pub const WORKER_SECONDS: u32 = 900;
 const STATE_SECONDS: u32 = WORKER_SECONDS + 30;
 
 /// Returns the definition in the Amazon States Language.
 ///
-/// What fails with a target is its result: the worker stores it, and where the worker does not return,
-/// the state `Record` does. Only throttling is repeated, because a launch that failed would fail again.
+/// What fails with a target is its result: the worker stores it, and where the worker does not
+/// return, the state `Record` does. Only throttling is retried, because a launch that failed would
+/// fail again.
 pub fn definition(template: &FleetTemplate) -> Tree {
     let invoke = "arn:{{Partition}}:states:::lambda:invoke";
     let probe = json!({
@@ -96,7 +97,7 @@ pub fn definition(template: &FleetTemplate) -> Tree {
     }))
 }
 
-/// Repeats what was throttled, with full jitter so that the workers do not return together.
+/// Retries what was throttled, with full jitter so that the workers do not return together.
 fn retry() -> Value {
     json!({
         "ErrorEquals": [THROTTLED, "Lambda.TooManyRequestsException"],

@@ -1,6 +1,6 @@
 //! The table over the reports, for Amazon Athena.
 
-/// Columns of a report that people ask for, each with its type in Athena.
+/// Columns of a report that queries use, each with its type in Athena.
 pub const COLUMNS: [(&str, &str); 6] = [
     (
         "run",
@@ -26,8 +26,8 @@ pub const COLUMNS: [(&str, &str); 6] = [
 ];
 
 /// Properties of the table. The days are projected, so that no crawler runs (Athena user guide,
-/// "Partition projection"). Account and Region are in the path of each file, `"$path"`: a projection
-/// would have to list the accounts.
+/// "Partition projection"). Account and Region are in the path of each file, `"$path"`: a
+/// projection would have to list the accounts.
 pub const PROPERTIES: [(&str, &str); 6] = [
     ("EXTERNAL", "TRUE"),
     ("projection.enabled", "true"),

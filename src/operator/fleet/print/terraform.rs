@@ -234,8 +234,8 @@ impl Module<'_> {
                 attribute("policy", hcl::json(with_references(policy::spoke()))),
             ],
         );
-        // The template of the members is this role in CloudFormation's form: the account of its policy is the
-        // member's.
+        // The template of the members is this role in CloudFormation's form: the account of its
+        // policy is the member's.
         let role = Expression::Object(vec![
             ("Type".into(), "AWS::IAM::Role".into()),
             (
@@ -377,7 +377,7 @@ impl Module<'_> {
             "aws_iam_role_policy",
             name,
             vec![
-                attribute("name", "least-rights"),
+                attribute("name", "least-privilege"),
                 attribute("role", raw(format!("aws_iam_role.{name}.id"))),
                 attribute("policy", hcl::json(with_references(policy))),
             ],

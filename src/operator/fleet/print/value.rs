@@ -4,8 +4,8 @@ use crate::render::hcl::{Expression, quote, raw};
 use crate::render::template::substitute;
 use crate::render::tree::Tree;
 
-/// What a reference is called in each tool: its name, the text between `${` and `}` in CloudFormation,
-/// and the expression of Terraform with what follows it.
+/// What a reference is called in each tool: its name, the text between `${` and `}` in
+/// CloudFormation, and the expression of Terraform with what follows it.
 const REFERENCES: &[(&str, &str, &str, &str)] = &[
     (
         "Partition",

@@ -1,8 +1,8 @@
-//! The function's code: a zip file with the static file as `bootstrap`, made in memory. The same file
-//! always gives the same bytes.
+//! The function's code: a zip file with the static file as `bootstrap`, made in memory. The same
+//! file always gives the same bytes.
 //!
-//! One entry needs three records (PKWARE APPNOTE 6.3.10, sections 4.3.7, 4.3.12 and 4.3.16) around the
-//! data that `flate2` packs. The crate `zip` would bring in six crates for them.
+//! One entry needs three records (PKWARE APPNOTE 6.3.10, sections 4.3.7, 4.3.12 and 4.3.16) around
+//! the data that `flate2` packs. The crate `zip` would bring in six crates for them.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -33,7 +33,8 @@ const DATE: u16 = 1 << 5 | 1;
 /// A regular file that everyone may read and execute: Lambda starts only such a file.
 const MODE: u32 = 0o100_755 << 16;
 
-/// Most bytes of the zip of a whole binary: Lambda takes 250 MB unpacked from Amazon S3 (Lambda quotas).
+/// Most bytes of the zip of a whole binary: Lambda takes 250 MB unpacked from Amazon S3 (Lambda
+/// quotas).
 const MAX_BINARY_BUNDLE: usize = 100_000_000;
 
 /// Packs a whole binary, `file`, as the code of a function.

@@ -1,5 +1,5 @@
-//! The life of one function: made, awaited, invoked, deleted. Whatever happens in between, a function
-//! that may exist is deleted.
+//! The life of one function: made, awaited, invoked, deleted. Whatever happens in between, a
+//! function that may exist is deleted.
 
 use std::time::{Duration, Instant};
 
@@ -28,8 +28,8 @@ use crate::redact::{one_line, redact, shorten};
 use crate::report::{Report, SCHEMA};
 use crate::vantage::Carrier;
 
-/// Interval of GetFunction, of which Lambda allows 100 a second (Lambda quotas): with the largest number
-/// of functions at once 40 a second are sent.
+/// Interval of GetFunction, of which Lambda allows 100 a second (Lambda quotas): with the largest
+/// number of functions at once 40 a second are sent.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long Lambda may refuse a role that was just made: IAM is eventually consistent.
@@ -38,8 +38,8 @@ const ROLE_DELAY: Duration = Duration::from_secs(30);
 /// Pause before a call that Lambda refuses for a moment is repeated.
 const RETRY_INTERVAL: Duration = Duration::from_secs(2);
 
-/// How long Lambda may refuse to delete a function that it is still changing: it attaches the first one
-/// with these security groups in a minute or two.
+/// How long Lambda may refuse to delete a function that it is still changing: it attaches the first
+/// one with these security groups in a minute or two.
 pub const DELETE_TIMEOUT: Duration = Duration::from_mins(3);
 
 /// Attempts of an invocation that is throttled or not delivered.
@@ -192,8 +192,8 @@ impl Carry<'_> {
         }
     }
 
-    /// Waits until Lambda has attached the function to its subnet, which takes a minute or two for the
-    /// first one with these security groups.
+    /// Waits until Lambda has attached the function to its subnet, which takes a minute or two for
+    /// the first one with these security groups.
     async fn wait_until_active(&self, name: &str) -> Result<(), NoReport> {
         let began = Instant::now();
         let path = function_path(name);

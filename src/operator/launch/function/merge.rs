@@ -212,7 +212,7 @@ fn has_passed(finding: &Finding, ecs: &Report, function: &Report) -> bool {
 mod tests {
     use super::*;
     use crate::cause::Cause;
-    use crate::diagnose::diagnose;
+    use crate::diagnose::{RuledOut, diagnose};
     use crate::observation::{Dependency, Failure, Outcome, Phase, TargetKey, Witness};
     use crate::operator::launch::request::sample_launch;
     use crate::operator::launch::stopped_reason;
@@ -280,7 +280,13 @@ mod tests {
         );
 
         let passed = (Dependency::EcrApi, Phase::Connect, Outcome::Passed);
-        let report = merge(of_ecs(), of_function(&[resolved, passed])).report;
+        let mut function = of_function(&[resolved, passed]);
+        function.report.ruled_out = vec![RuledOut {
+            cause: Cause::InterfaceEndpointMissing,
+            because: Vec::new(),
+        }];
+        let report = merge(of_ecs(), function).report;
+        assert_eq!(report.ruled_out, [], "it may be otherwise for the task");
         assert!(
             confidences(&report)
                 .iter()

@@ -22,6 +22,10 @@ use crate::operator::launch::request::Launch;
 use crate::operator::launch::spec::FunctionSpec;
 use crate::plan::Platform;
 
+/// States of an IPv6 block that a subnet does not have, or not for long (Amazon EC2 API reference,
+/// SubnetCidrBlockState).
+const GONE: [&str; 4] = ["disassociating", "disassociated", "failing", "failed"];
+
 /// Maximum number of subnets in one DescribeSubnets call.
 const MAX_DESCRIBED_SUBNETS: usize = 200;
 
@@ -116,8 +120,8 @@ pub async fn prepare(
     Ok(setup)
 }
 
-/// Returns the static file for the function: that of the task's platform, or any other. What is pulled
-/// does not depend on it.
+/// Returns the static file for the function: that of the task's platform, or any other. What is
+/// pulled does not depend on it.
 fn agent_file(platform: &Platform, spec: &FunctionSpec) -> Result<AgentFile, OperatorError> {
     let named = spec
         .agents
@@ -187,7 +191,7 @@ async fn describe_subnets(
                 association
                     .state
                     .as_ref()
-                    .is_none_or(|state| state.state == "associated")
+                    .is_none_or(|state| !GONE.contains(&&*state.state))
             };
             let has_ipv6 = subnet
                 .ipv6_cidr_block_association_set

@@ -109,8 +109,8 @@ impl RunningTask {
         }
     }
 
-    /// Whether the task did not start in time and ECS was preparing its image, which a pull does that
-    /// hangs.
+    /// Whether the task did not start in time and ECS was preparing its image, which a pull does
+    /// that hangs.
     pub fn hung_in_pending(&self) -> bool {
         let cause = match self.stop {
             Stop::No => None,

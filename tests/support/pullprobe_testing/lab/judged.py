@@ -122,6 +122,12 @@ def spoiled():
                 box(subnet, dependency, f"delay:{seconds}")
 
         yield f"delay-{seconds}", "endpoint", late, *cause, PASSES
+    for dependency in ("ecr.dkr", "logs"):
+
+        def late_hello(subnet, dependency=dependency):
+            box(subnet, dependency, "delay-hello:3.5")
+
+        yield f"delay-hello-3.5:{dependency}", "endpoint", late_hello, "service-slow", PASSES
     for dependency in SPOILED:
 
         def refused(subnet, dependency=dependency):

@@ -9,6 +9,7 @@ hang-answer    lets the TLS handshake pass and then says nothing
 reset, close   ends the connection at the first bytes of the client
 cut            ends the connection in the middle of the first answer
 delay:SECONDS  holds the first answer back
+delay-hello:SECONDS  holds the client's first bytes back
 answer         connects to a server of its own, which answers in the service's place
 
 always, once (the first connection), turn:N (every Nth, from the first), chance:PERCENT
@@ -86,6 +87,9 @@ class Middlebox:
         elif action == "answer":
             note()
             await relay(reader, writer, first, ("127.0.0.1", ANSWERING_PORT), "pass", chosen)
+        elif action.startswith("delay-hello:"):
+            await asyncio.sleep(float(action.partition(":")[2]))
+            await relay(reader, writer, first, (address, 443), "pass", chosen)
         elif action == "hang":
             began = asyncio.get_running_loop().time()
             while await reader.read(65536):  # until the client gives up
@@ -172,12 +176,16 @@ async def main(boxes):
 
 HTML = "<html><head><title>Access denied</title></head><body>Blocked by policy 17.</body></html>"
 # What a middlebox answers: status, content type, body, and one more header.
+GATEWAY = "x-amzn-RequestId 8f1a-2b always; add_header x-amzn-ErrorType ForbiddenException"
 ANSWERS = {
     "403-html": (403, "text/html", HTML, ""),
     "403-json": (403, "application/json", '{"message":"Forbidden"}', ""),
     "403-text": (403, "text/plain", "Blocked by firewall policy", ""),
     "401": (401, "text/html", HTML, "WWW-Authenticate 'Basic realm=\"Corporate proxy\"'"),
     "404": (404, "text/html", "<html><title>404 Not Found</title></html>", ""),
+    "511": (511, "text/html", HTML, ""),
+    # Amazon API Gateway, with a proxy behind it
+    "403-gateway": (403, "application/json", '{"message":"Forbidden"}', GATEWAY),
     "429": (429, "text/plain", "Too many requests", "Retry-After 30"),
     "200-object": (200, "application/json", "{}", ""),
     "200-empty": (200, "application/json", "", ""),

@@ -14,7 +14,14 @@ from pullprobe_testing.region import HOST, REGION
 from pullprobe_testing.servers import Dns, zone
 
 IPV6_PREFIX = "fd00:10:0"  # the VPC's IPv6 addresses
-OTHER_NAMES = {f"sts.{REGION}.amazonaws.com": "3.208.7.99"}  # of AWS; the task needs none of them
+# What the container agent of an instance calls; its address is only there where a test adds it.
+AGENT_HOSTS = [f"{name}.{REGION}.amazonaws.com" for name in ("ecs", "ecs-a", "ecs-t")]
+AGENT_ADDRESS = "3.208.7.98"
+# Of AWS; a task on Fargate needs none of them.
+OTHER_NAMES = {
+    f"sts.{REGION}.amazonaws.com": "3.208.7.99",
+    **dict.fromkeys(AGENT_HOSTS, AGENT_ADDRESS),
+}
 
 
 def records_of(subnet, dependency):
