@@ -15,7 +15,6 @@ import tempfile
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
 BINARY = pathlib.Path(os.environ.get("PULLPROBE_COMPARE", TARGET / "release" / "pullprobe"))
-VANTAGES = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
 FAULT = "s3-gateway-missing"
 SUBNETS_OF_VPC, VPCS_OF_REGION = 6, 10
 REGIONS = ("us-east-1", "us-west-2", "eu-west-1", "eu-central-1", "ap-southeast-2")
@@ -40,10 +39,10 @@ def demo(fault):
     return json.dumps(report, separators=(",", ":"))
 
 
-def write(file):
+def write(file, vantages):
     healthy, broken = demo(None), demo(FAULT)
     with file.open("w") as out:
-        for number in range(VANTAGES):
+        for number in range(vantages):
             vpc = number // SUBNETS_OF_VPC
             region = REGIONS[vpc // VPCS_OF_REGION % len(REGIONS)]
             account = 100_000_000_000 + vpc // VPCS_OF_REGION // len(REGIONS)
@@ -60,12 +59,13 @@ def write(file):
 
 
 def main():
+    vantages = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
     with tempfile.TemporaryDirectory(dir=os.environ.get("SCALE_DIRECTORY")) as name:
         directory = pathlib.Path(name)
         file = directory / "reports.ndjson"
-        write(file)
+        write(file, vantages)
         size = file.stat().st_size / MEGABYTE
-        print(f"{VANTAGES} vantages, {size:.0f} MB", flush=True)
+        print(f"{vantages} vantages, {size:.0f} MB", flush=True)
         for output in ("text", "json", "html"):
             usage = directory / "usage"
             time = ["/usr/bin/time", "--quiet", "--format", "%e %U %S %M", "--output", usage]

@@ -4,6 +4,8 @@
 pub mod cloudformation;
 #[cfg(feature = "operator")]
 pub mod comparison;
+#[cfg(feature = "operator")]
+pub mod dashboard;
 pub mod explanation;
 #[cfg(feature = "operator")]
 pub mod hcl;

@@ -1,5 +1,5 @@
-//! `modules/schedule` is what `schedule print --format terraform` prints, with variables in place of
-//! the values.
+//! `modules/schedule` is what `schedule print --format terraform` prints, and `modules/fleet` what
+//! `fleet print` prints, with variables in place of the values.
 #![cfg(feature = "operator")]
 #![allow(
     clippy::unwrap_used,
@@ -293,7 +293,11 @@ locals {{
 }
 
 fn read(file: &str) -> String {
-    fs::read_to_string(Path::new(ROOT).join("modules/schedule").join(file)).unwrap()
+    read_of("schedule", file)
+}
+
+fn read_of(module: &str, file: &str) -> String {
+    fs::read_to_string(Path::new(ROOT).join("modules").join(module).join(file)).unwrap()
 }
 
 #[test]
@@ -321,10 +325,10 @@ fn schedule_has_a_variable_for_every_value() {
     }
 }
 
-/// Returns the names after `keyword` in a file of the module.
-fn declared(file: &str, keyword: &str) -> BTreeSet<String> {
+/// Returns the names after `keyword` in a file of a module.
+fn declared(module: &str, file: &str, keyword: &str) -> BTreeSet<String> {
     let start = format!("{keyword} \"");
-    read(file)
+    read_of(module, file)
         .lines()
         .filter_map(|line| Some(line.strip_prefix(&start)?.split('"').next()?.to_owned()))
         .collect()
@@ -332,30 +336,39 @@ fn declared(file: &str, keyword: &str) -> BTreeSet<String> {
 
 #[test]
 fn schedule_declares_and_describes_what_it_uses() {
-    let main = read("main.tf");
+    let example = read("examples/service/main.tf");
+    assert_declared_and_described("schedule", &example);
+}
+
+/// Every variable that `main.tf` uses is declared, and the reverse; variables and outputs are in the
+/// README, and the example sets what has no default.
+fn assert_declared_and_described(module: &str, example: &str) {
+    let main = read_of(module, "main.tf");
     let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let names = main.split("var.").skip(1);
     let used: BTreeSet<_> = names
         .map(|rest| rest.split(|c| !is_part(c)).next().unwrap().to_owned())
         .collect();
-    let variables = declared("variables.tf", "variable");
-    assert_eq!(used, variables);
-    let readme = read("README.md");
-    let outputs = declared("outputs.tf", "output");
+    let variables = declared(module, "variables.tf", "variable");
+    assert_eq!(used, variables, "{module}");
+    let readme = read_of(module, "README.md");
+    let outputs = declared(module, "outputs.tf", "output");
     assert!(!outputs.is_empty());
     for name in variables.iter().chain(&outputs) {
-        assert!(readme.contains(&format!("| `{name}` |")), "{name}");
+        assert!(
+            readme.contains(&format!("| `{name}` |")),
+            "{module}: {name}"
+        );
     }
-    let example = read("examples/service/main.tf");
-    let optional: BTreeSet<_> = variables_with_default().collect();
+    let optional: BTreeSet<_> = variables_with_default(module).collect();
     for name in variables.difference(&optional) {
-        assert!(example.contains(&format!("  {name} ")), "{name}");
+        assert!(example.contains(&format!("  {name} ")), "{module}: {name}");
     }
 }
 
 /// Returns the variables that need not be set.
-fn variables_with_default() -> impl Iterator<Item = String> {
-    let text = read("variables.tf");
+fn variables_with_default(module: &str) -> impl Iterator<Item = String> {
+    let text = read_of(module, "variables.tf");
     let blocks: Vec<_> = text.split("\nvariable \"").map(str::to_owned).collect();
     let optional = blocks
         .into_iter()
@@ -364,4 +377,259 @@ fn variables_with_default() -> impl Iterator<Item = String> {
         let name = block.trim_start_matches("variable \"");
         name.split('"').next().unwrap().to_owned()
     })
+}
+
+/// A module of the fleet: its directory, the flags of `fleet print`, and the variables that replace
+/// values.
+struct FleetModule {
+    directory: &'static str,
+    part: &'static [&'static str],
+    variables: &'static str,
+}
+
+const FLEET: [FleetModule; 3] = [
+    FleetModule {
+        directory: "fleet",
+        part: &["--dashboard"],
+        variables: r#"variable "name" {
+  type        = string
+  description = "Name of the fleet, which becomes part of the names of its resources"
+  default     = "pullprobe-fleet"
+
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9-]{0,29}$", var.name))
+    error_message = "The name has 1 to 30 lower-case letters, digits and -, and begins with a letter."
+  }
+}
+
+variable "carrier" {
+  type        = string
+  description = "What runs the probe in each subnet: auto, fargate or lambda"
+  default     = "auto"
+
+  validation {
+    condition     = contains(["auto", "fargate", "lambda"], var.carrier)
+    error_message = "The carrier is auto, fargate or lambda."
+  }
+}
+
+variable "max_concurrency" {
+  type        = number
+  description = "Workers at the same time, from 1 to 1000"
+  default     = 50
+}
+
+variable "tolerated_failures" {
+  type        = number
+  description = "Percentage of the targets whose workers may fail without a result"
+  default     = 100
+}
+
+variable "schedule" {
+  type        = string
+  description = "Schedule expression of the run, in UTC"
+  default     = "cron(0 3 * * ? *)"
+}
+
+variable "dashboard" {
+  type        = bool
+  description = "Whether there is a CloudWatch dashboard, which costs $3 a month beyond the three that are free"
+  default     = false
+}
+"#,
+    },
+    FleetModule {
+        directory: "fleet/modules/spoke",
+        part: &["--spoke"],
+        variables: r#"variable "name" {
+  type        = string
+  description = "Name of the fleet, which becomes part of the name of the stack set"
+  default     = "pullprobe-fleet"
+}
+"#,
+    },
+    FleetModule {
+        directory: "fleet/modules/on-failure",
+        part: &["--on-failure", "--dashboard"],
+        variables: r#"variable "name" {
+  type        = string
+  description = "Name of the resources, which becomes part of the names of each"
+  default     = "pullprobe-fleet"
+
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9-]{0,29}$", var.name))
+    error_message = "The name has 1 to 30 lower-case letters, digits and -, and begins with a letter."
+  }
+}
+
+variable "dashboard" {
+  type        = bool
+  description = "Whether there is a CloudWatch dashboard, which costs $3 a month beyond the three that are free"
+  default     = false
+}
+"#,
+    },
+];
+
+/// Values of `fleet print`, none of which is part of another or of the text around.
+struct FleetValues {
+    name: &'static str,
+    carrier: &'static str,
+    concurrency: &'static str,
+    tolerated: &'static str,
+    schedule: &'static str,
+}
+
+const FLEET_MADE_FROM: FleetValues = FleetValues {
+    name: "the-one",
+    carrier: "lambda",
+    concurrency: "777",
+    tolerated: "13",
+    schedule: "cron(1 2 * * ? *)",
+};
+
+const FLEET_CHECKED_WITH: FleetValues = FleetValues {
+    name: "acme-7",
+    carrier: "fargate",
+    concurrency: "20",
+    tolerated: "5",
+    schedule: "rate(12 hours)",
+};
+
+/// Returns `main.tf`, `variables.tf` and `outputs.tf` of a module.
+fn fleet_files(module: &FleetModule, values: &FleetValues) -> [(&'static str, String); 3] {
+    let mut arguments = vec![
+        "fleet",
+        "print",
+        "--format",
+        "terraform",
+        "--name",
+        values.name,
+    ];
+    arguments.extend(["--carrier", values.carrier, "--schedule", values.schedule]);
+    arguments.extend(["--max-concurrency", values.concurrency]);
+    arguments.extend(["--tolerated-failures", values.tolerated]);
+    arguments.extend(module.part);
+    let printed = run(&arguments, "");
+    let (mut main, mut variables, mut outputs) = (Vec::new(), Vec::new(), Vec::new());
+    for block in blocks(&printed) {
+        match block.split(' ').next() {
+            Some("variable") => variables.push(block),
+            Some("output") => outputs.push(block),
+            _ => main.push(block),
+        }
+    }
+    variables.push(module.variables.to_owned());
+    let mut main = main.join("\n");
+    let name = values.name;
+    let database = "resource \"aws_glue_catalog_database\" \"fleet\" {\n  name = \"";
+    let of_hub = [
+        // Before the name itself, which is its database's name if it has no hyphen.
+        (
+            format!("{database}{}\"", name.replace('-', "_")),
+            format!(
+                "{}replace(var.name, \"-\", \"_\")",
+                database.trim_end_matches('"')
+            ),
+        ),
+        (
+            format!("MaxConcurrency = {}", values.concurrency),
+            "MaxConcurrency = var.max_concurrency".into(),
+        ),
+        (
+            format!("ToleratedFailurePercentage = {}", values.tolerated),
+            "ToleratedFailurePercentage = var.tolerated_failures".into(),
+        ),
+        (format!("\"{}\"", values.schedule), "var.schedule".into()),
+        (
+            format!("_CARRIER     = \"{}\"", values.carrier),
+            "_CARRIER     = var.carrier".into(),
+        ),
+    ];
+    let has_dashboard = module.part.contains(&"--dashboard");
+    let opened = "resource \"aws_cloudwatch_dashboard\" \"fleet\" {\n";
+    let counted = format!("{opened}  count          = var.dashboard ? 1 : 0\n");
+    let of_dashboard = [(opened.to_owned(), counted)];
+    let is_hub = module.directory == "fleet";
+    let mut places: Vec<_> = Vec::new();
+    places.extend(of_hub.into_iter().filter(|_| is_hub));
+    places.extend(of_dashboard.into_iter().filter(|_| has_dashboard));
+    let quoted = format!("\"{name}\"");
+    if main.contains(&quoted) {
+        places.push((quoted, "var.name".to_owned()));
+    }
+    places.push((name.to_owned(), "${var.name}".to_owned()));
+    for (value, variable) in places {
+        assert!(main.contains(&value), "{value:?} is not printed");
+        main = main.replace(&value, &variable);
+    }
+    let flags = [&["--format terraform"], module.part].concat().join(" ");
+    let made = format!(
+        "# What `pullprobe fleet print {flags}` prints, with variables in place of the values.\n\
+         # Made by `REFRESH_DOCS=1 cargo test --test modules`: change the program and not this file.\n\n{main}"
+    );
+    [
+        ("main.tf", made),
+        ("variables.tf", variables.join("\n")),
+        ("outputs.tf", outputs.join("\n")),
+    ]
+}
+
+/// Returns the blocks of a file, each with the line break at its end, without comments.
+fn blocks(text: &str) -> Vec<String> {
+    let (mut blocks, mut block) = (Vec::new(), String::new());
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        if block.is_empty() && line.is_empty() {
+            continue;
+        }
+        let _ = writeln!(block, "{line}");
+        if line == "}" || (block.lines().count() == 1 && line.ends_with("{}")) {
+            blocks.push(std::mem::take(&mut block));
+        }
+    }
+    assert_eq!(block, "", "a block does not end");
+    blocks
+}
+
+#[test]
+fn fleet_is_what_is_printed() {
+    for module in &FLEET {
+        for (file, made) in fleet_files(module, &FLEET_MADE_FROM) {
+            let path = Path::new(ROOT)
+                .join("modules")
+                .join(module.directory)
+                .join(file);
+            if std::env::var_os("REFRESH_DOCS").is_some() {
+                fs::create_dir_all(path.parent().unwrap()).unwrap();
+                fs::write(&path, &made).unwrap();
+                continue;
+            }
+            let kept = read_of(module.directory, file);
+            assert!(kept == made, "{}: REFRESH_DOCS=1 writes it", path.display());
+        }
+    }
+}
+
+/// Every value that can be chosen is a variable, because other values give the same module.
+#[test]
+fn fleet_has_a_variable_for_every_value() {
+    for module in &FLEET {
+        let made = fleet_files(module, &FLEET_MADE_FROM);
+        let other = fleet_files(module, &FLEET_CHECKED_WITH);
+        assert!(other == made, "{}", module.directory);
+        for value in [FLEET_MADE_FROM.name, FLEET_MADE_FROM.concurrency] {
+            assert!(
+                made.iter().all(|(_, text)| !text.contains(value)),
+                "{value}"
+            );
+        }
+    }
+}
+
+#[test]
+fn fleet_declares_and_describes_what_it_uses() {
+    let example = read_of("fleet", "examples/organization/main.tf");
+    for module in &FLEET {
+        assert_declared_and_described(module.directory, &example);
+    }
 }

@@ -150,6 +150,9 @@ pub struct FleetPrintArgs {
     /// Schedule expression of the run, in UTC
     #[arg(long, value_name = "EXPRESSION", default_value = "cron(0 3 * * ? *)")]
     pub schedule: String,
+    /// Also a CloudWatch dashboard, which costs $3 a month beyond the three that are free
+    #[arg(long, conflicts_with = "spoke")]
+    pub dashboard: bool,
     /// Number of targets, for the estimate of the cost
     #[arg(long, value_name = "NUMBER", default_value = "1000")]
     pub targets: u32,

@@ -94,6 +94,7 @@ const GROUPS: &[(&str, &[&str])] = &[
     (
         "Input and output",
         &[
+            "dashboard",
             "describe_tasks",
             "from",
             "save",

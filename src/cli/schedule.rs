@@ -104,6 +104,9 @@ pub struct ScheduleSetArgs {
     /// ARN of an Amazon SNS topic to notify when an alarm changes state (repeatable, at most 5)
     #[arg(long = "alarm-action", value_name = "ARN", value_parser = alarm_action)]
     pub alarm_actions: Vec<String>,
+    /// Also a CloudWatch dashboard, which costs $3 a month beyond the three that are free
+    #[arg(long)]
+    pub dashboard: bool,
 }
 
 /// `pullprobe schedule remove`.

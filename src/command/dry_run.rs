@@ -101,14 +101,18 @@ impl From<&PlannedCall<'_>> for ShownCall {
 }
 
 impl ShownCall {
-    /// Returns the names of the schedules, groups or alarms that the request changes.
+    /// Returns the names of the schedules, groups, alarms or dashboards that the request changes.
     fn names(&self) -> Vec<&str> {
         let path = self.body["path"].as_str().unwrap_or_default();
         let (path, _) = path.split_once('?').unwrap_or((path, ""));
         let of_path = Some(last_segment(path)).filter(|name| !name.is_empty());
         let fields = self.body.as_object().into_iter().flatten();
         let of_fields = fields
-            .filter(|(name, _)| name.starts_with("AlarmName"))
+            .filter(|(name, _)| {
+                ["AlarmName", "DashboardName"]
+                    .iter()
+                    .any(|start| name.starts_with(start))
+            })
             .filter_map(|(_, value)| value.as_str());
         of_path.into_iter().chain(of_fields).collect()
     }
@@ -199,6 +203,8 @@ fn sentence(calls: &[&ShownCall]) -> Option<String> {
         "DeleteSchedule" => format!("deletes {}: {}", counted("schedule", "schedules"), names()),
         "PutMetricAlarm" => format!("writes {}: {}", counted("alarm", "alarms"), names()),
         "DeleteAlarms" => format!("deletes alarms {}", names()),
+        "PutDashboard" => format!("writes dashboard {}", names()),
+        "DeleteDashboards" => format!("deletes dashboard {}", names()),
         "DescribeTasks" => "reads the state of these tasks until they have stopped".to_owned(),
         "GetLogEvents" => format!(
             "reads their reports from log group {}",

@@ -59,6 +59,7 @@ fn print_template(args: &FleetPrintArgs) -> Result<u8, Error> {
         max_concurrency: args.max_concurrency,
         tolerated_failures: args.tolerated_failures,
         schedule: args.schedule.clone(),
+        dashboard: args.dashboard,
         targets: args.targets,
         subnets: args.subnets,
     };

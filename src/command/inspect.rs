@@ -14,7 +14,7 @@ use crate::inspect::snapshot::{SNAPSHOT_SCHEMA, Snapshot, TaskNetwork};
 use crate::inspect::{Inspection, PatchLanguage, joined};
 use crate::operator::dry_run::AwsCalls;
 use crate::operator::inspect;
-use crate::operator::launch::{self, Launch, TargetSpec};
+use crate::operator::launch::{self, TargetSpec};
 use crate::render;
 use crate::report::Report;
 use crate::safe_text::escape_json;
@@ -73,20 +73,6 @@ fn read(args: &InspectArgs, reports: &[Report]) -> Result<Snapshot, Error> {
         let task = TaskNetwork::from(&launch);
         Ok(Box::pin(inspect::read(&calls, launch.plan, task, args.plan_only)).await?)
     })
-}
-
-impl From<&Launch> for TaskNetwork {
-    fn from(launch: &Launch) -> Self {
-        let service = launch.service.clone();
-        Self {
-            cluster: service.is_some().then(|| launch.cluster.clone()),
-            service,
-            subnets: launch.subnets.clone(),
-            security_groups: launch.security_groups.clone(),
-            assign_public_ip: launch.assign_public_ip,
-            only_subnets_known: false,
-        }
-    }
 }
 
 fn load(file: &Path) -> Result<Snapshot, Error> {

@@ -13,7 +13,6 @@ use tokio::time::timeout;
 
 use super::aws::client;
 use super::dry_run::DryRun;
-use super::inspect::stored_report;
 use super::install;
 use super::probe::{generated_id, runtime};
 use super::{Error, note, print, style};
@@ -310,45 +309,29 @@ async fn inspect_failing(
     task: TaskNetwork,
     reports: &[SubnetReport],
 ) -> Option<Inspection> {
-    let failing: Vec<_> = reports
-        .iter()
-        .filter(|report| report.report.verdict.status != Status::Pass)
-        .collect();
-    if failing.is_empty() {
+    let all_pass = |report: &SubnetReport| report.report.verdict.status == Status::Pass;
+    if reports.iter().all(all_pass) {
         return None;
     }
     let mut signals = Signals::listen().ok()?;
     let reading = timeout(
         MAX_INSPECTION_TIME,
-        Box::pin(inspect::read(calls, plan, task, false)),
+        Box::pin(inspect::of_failing(calls, plan, task, reports)),
     );
     let without = |why: &dyn std::fmt::Display| {
         note(&format!(
             "the configuration was not read: {why}; the findings rest on packets alone"
         ));
     };
-    let snapshot = tokio::select! {
-        _ = signals.next() => {
-            without(&"interrupted");
-            return None;
-        }
+    tokio::select! {
+        _ = signals.next() => without(&"interrupted"),
         read = reading => match read {
-            Ok(Ok(snapshot)) => snapshot,
-            Ok(Err(error)) => {
-                without(&error);
-                return None;
-            }
-            Err(_) => {
-                without(&"it took longer than a minute");
-                return None;
-            }
+            Ok(Ok(inspection)) => return inspection,
+            Ok(Err(error)) => without(&error),
+            Err(_) => without(&"it took longer than a minute"),
         },
-    };
-    let packets: Vec<_> = failing
-        .iter()
-        .map(|report| stored_report::packets(&snapshot, &report.subnet, &report.report))
-        .collect();
-    Some(Inspection::of(&snapshot).joined_with(&packets))
+    }
+    None
 }
 
 /// Completes after SIGINT or SIGTERM, which it handles from this call on. A second signal exits at

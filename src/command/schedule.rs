@@ -50,6 +50,7 @@ impl From<&ScheduleSetArgs> for ScheduleSpec {
             retention_days: args.retention,
             metrics: args.metrics,
             alarm_actions: args.alarm_actions.clone(),
+            dashboard: args.dashboard,
         }
     }
 }
@@ -76,13 +77,11 @@ async fn create(args: &CreateArgs) -> Result<u8, Error> {
     let failures =
         schedule::create(&calls, &set, &args.scheduler_role, args.enable, &mut show).await?;
     let code = result(failures)?;
-    match dry_run {
-        Some(dry_run) => dry_run.print("this command"),
-        None => {
-            show_next(&set, calls.client().region())?;
-            Ok(code)
-        }
+    if let Some(dry_run) = dry_run {
+        return dry_run.print("this command");
     }
+    show_next(&set, calls.client().region())?;
+    Ok(code)
 }
 
 /// Says where the results are read, and what is missing for an alarm to reach a person.
@@ -178,6 +177,7 @@ fn name(resource: &Resource) -> String {
         Resource::LogGroup(name) => format!("log group {name}"),
         Resource::Schedule(subnet) => subnet.clone(),
         Resource::Alarms => "alarms".into(),
+        Resource::Dashboard(name) => format!("dashboard {name}"),
         Resource::StaleAlarms => "alarms of removed subnets".into(),
     }
 }

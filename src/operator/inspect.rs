@@ -2,6 +2,7 @@
 //! and each that is refused is named with what it would have added.
 
 mod dns;
+mod launched;
 mod network;
 mod objects;
 mod reader;
@@ -14,11 +15,15 @@ use jiff::Timestamp;
 use super::aws::Api;
 use super::dry_run::AwsCalls;
 use super::error::OperatorError;
-use crate::inspect::role_requests;
+use super::launch::SubnetReport;
 use crate::inspect::snapshot::{SNAPSHOT_SCHEMA, Snapshot, TaskNetwork};
+use crate::inspect::{Inspection, role_requests};
 use crate::observation::Failure;
 use crate::plan::Plan;
+use crate::verdict::Status;
 use reader::Reader;
+
+pub use launched::packets;
 
 /// Returns the IDs of the subnets with this CIDR block, in an Availability Zone if it is known.
 pub async fn find_subnets(
@@ -122,6 +127,29 @@ pub async fn read(
     }
     snapshot.unread = reader.into_unread();
     Ok(snapshot)
+}
+
+/// Reads the configuration of the subnets that do not pass, and joins it with their reports. Returns
+/// `None` if all pass.
+pub async fn of_failing(
+    calls: &AwsCalls,
+    plan: Plan,
+    task: TaskNetwork,
+    reports: &[SubnetReport],
+) -> Result<Option<Inspection>, OperatorError> {
+    let failing: Vec<_> = reports
+        .iter()
+        .filter(|report| report.report.verdict.status != Status::Pass)
+        .collect();
+    if failing.is_empty() {
+        return Ok(None);
+    }
+    let snapshot = Box::pin(read(calls, plan, task, false)).await?;
+    let packets: Vec<_> = failing
+        .iter()
+        .map(|report| packets(&snapshot, &report.subnet, &report.report))
+        .collect();
+    Ok(Some(Inspection::of(&snapshot).joined_with(&packets)))
 }
 
 /// Returns the texts of an XML document that are shown.

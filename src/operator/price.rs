@@ -16,6 +16,10 @@ pub const TASK_MINUTE: f64 = (0.25 * 0.04048 + 0.5 * 0.004_445) / 60.0;
 pub const METRIC: f64 = 0.30;
 pub const ALARM: f64 = 0.10;
 
+/// A dashboard for a month, beyond the three that are free (Amazon CloudWatch pricing).
+pub const DASHBOARD: f64 = 3.0;
+pub const DASHBOARD_ITEM: &str = "dashboard, unless it is one of the three that are free";
+
 /// A gigabyte of logs that CloudWatch ingests; storage is a sixteenth of it.
 pub const LOG_GB: f64 = 0.50;
 

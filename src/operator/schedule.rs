@@ -7,6 +7,7 @@
 
 mod alarm;
 mod create;
+mod dashboard;
 mod event;
 mod list;
 mod log_group;

@@ -78,7 +78,7 @@ fn heading(text: &mut String, output: &ComparisonOutput) {
 /// Writes each distinct result that is not a pass, with what to do.
 fn results(text: &mut String, output: &ComparisonOutput) {
     let comparison = &output.comparison;
-    let results = result::results(output);
+    let (results, rest) = result::results(output);
     let headline = result::headline(comparison);
     for same in results.iter().take(MAX_RESULTS) {
         let Some(vantage) = comparison.vantages.get(same.first) else {
@@ -102,6 +102,9 @@ fn results(text: &mut String, output: &ComparisonOutput) {
     }
     if let Some(more @ 1..) = results.len().checked_sub(MAX_RESULTS) {
         let _ = writeln!(text, "{more} more results are below.\n");
+    }
+    if let Some(rest) = rest {
+        let _ = writeln!(text, "{}\n", inline(&rest));
     }
 }
 

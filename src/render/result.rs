@@ -1,7 +1,8 @@
 //! What every format of a comparison says first: where and when, and each distinct result with its
 //! remedy.
 
-use std::collections::HashMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use jiff::Timestamp;
 
@@ -15,8 +16,8 @@ use crate::redact::shorten;
 use crate::verdict::Status;
 
 /// Maximum number of vantages whose latest reports are read for the heading and the results. The
-/// matrix has all of them.
-const MAX_REPORTS: usize = 500;
+/// matrix has all of them. The tests reach a smaller one.
+const MAX_REPORTS: usize = if cfg!(test) { 20 } else { 500 };
 
 /// Maximum number of values of one kind in a heading, such as services.
 const MAX_VALUES: usize = 3;
@@ -77,11 +78,12 @@ pub(super) fn heading(output: &ComparisonOutput) -> Vec<(&'static str, String)> 
         times.extend(report.run.started_at.parse::<Timestamp>().ok());
     }
     let names = ["service", "cluster", "account", "Region"];
+    let is_cut = output.comparison.vantages.len() > MAX_REPORTS;
     let mut heading: Vec<(&'static str, String)> = names
         .into_iter()
         .zip(values)
         .filter(|(_, values)| !values.is_empty())
-        .map(|(name, values)| (name, some_of(&values)))
+        .map(|(name, values)| (name, some_of(&values, is_cut)))
         .collect();
     if let (Some(first), Some(last)) = (times.iter().min(), times.iter().max()) {
         heading.push(("time", time_range(*first, *last)));
@@ -94,8 +96,12 @@ pub(super) fn name_of(arn_or_name: &str) -> &str {
     arn_or_name.rsplit('/').next().unwrap_or(arn_or_name)
 }
 
-fn some_of(values: &[String]) -> String {
+/// Returns the first of some values. `is_cut` says that there may be others than these.
+fn some_of(values: &[String], is_cut: bool) -> String {
     let values: Vec<String> = values.iter().map(|value| shown(value)).collect();
+    if is_cut && values.len() > MAX_VALUES {
+        return format!("{} and others", values[..MAX_VALUES].join(", "));
+    }
     list_first(&values, MAX_VALUES)
 }
 
@@ -128,13 +134,21 @@ pub(super) struct SameResult<'a> {
     pub first: usize,
 }
 
-/// Returns the distinct results that are not a pass, the worst first.
-pub(super) fn results(output: &ComparisonOutput) -> Vec<SameResult<'_>> {
+/// Returns the distinct results that are not a pass, the worst first, and a sentence about the
+/// vantages whose reports were not read, if there are any. Each cause has a result.
+pub(super) fn results(output: &ComparisonOutput) -> (Vec<SameResult<'_>>, Option<String>) {
     let mut results: Vec<SameResult<'_>> = Vec::new();
+    let (mut kinds, mut unread) = (HashSet::new(), BTreeMap::new());
     let mut known: HashMap<(Status, Option<&str>, String), usize> = HashMap::new();
     let vantages = output.comparison.vantages.iter().enumerate();
     let not_passing = vantages.filter(|(_, vantage)| vantage.status != Status::Pass);
-    for (first, vantage) in not_passing.take(MAX_REPORTS) {
+    for (count, (first, vantage)) in not_passing.enumerate() {
+        let is_new = kinds.insert((vantage.status, vantage.cause.as_deref()));
+        if count >= MAX_REPORTS && !is_new {
+            let cause = vantage.cause.as_deref().unwrap_or("no cause found");
+            *unread.entry(cause).or_insert(0_usize) += 1;
+            continue;
+        }
         let report = output.latest_report(first);
         let finding = report.as_ref().and_then(|report| report.findings.first());
         let text = finding.map_or_else(
@@ -154,7 +168,24 @@ pub(super) fn results(output: &ComparisonOutput) -> Vec<SameResult<'_>> {
             result.names.push(&vantage.name);
         }
     }
-    results
+    (results, unread_sentence(unread))
+}
+
+/// Says how many vantages have each cause, the most frequent first.
+fn unread_sentence(unread: BTreeMap<&str, usize>) -> Option<String> {
+    let count: usize = unread.values().sum();
+    let mut causes: Vec<_> = unread.into_iter().collect();
+    causes.sort_by_key(|(_, count)| Reverse(*count));
+    let causes: Vec<String> = causes
+        .into_iter()
+        .map(|(cause, count)| format!("{count} with {}", shown(cause)))
+        .collect();
+    (count > 0).then(|| {
+        format!(
+            "{count} more vantages do not pass: {}. They are below, beside those that are alike.",
+            list_first(&causes, MAX_RESULTS)
+        )
+    })
 }
 
 /// Returns the lines that prove a finding, of its observations those that failed first.
@@ -179,4 +210,48 @@ fn shown_proof(observation: &ObservationView<'_>) -> String {
         ("failed", Some(ms)) => format!("{id}{owner}: {failure} after {ms} ms"),
         (outcome, _) => format!("{id}{owner}: {outcome}"),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compare::ComparisonBuilder;
+
+    /// Returns the first report of the test data that fails, in `count` subnets; the last has another
+    /// cause.
+    fn failing(count: usize) -> ComparisonOutput {
+        let data = include_str!("../../tests/data/three-subnets.ndjson");
+        let line = data
+            .lines()
+            .find(|line| line.contains(r#""status":"fail""#))
+            .unwrap();
+        let mut builder = ComparisonBuilder::default();
+        for number in 1..=count {
+            let label = format!(r#""labels":{{"subnet":"subnet-{number:05}"}}"#);
+            let mut report = line.replacen(r#""labels":{}"#, &label, 1);
+            if number == count {
+                report = report.replace("s3-gateway-missing", "network-acl");
+            }
+            assert!(builder.add_text(&report, &format!("subnet-{number:05}")));
+        }
+        builder.finish()
+    }
+
+    #[test]
+    fn every_cause_has_a_result_and_every_vantage_is_counted() {
+        for count in [3, MAX_REPORTS + 20] {
+            let output = failing(count);
+            let (results, rest) = results(&output);
+            let causes: HashSet<_> = results
+                .iter()
+                .map(|result| output.comparison.vantages[result.first].cause.as_deref())
+                .collect();
+            assert_eq!(causes.len(), 2, "{causes:?}");
+            let named: usize = results.iter().map(|result| result.names.len()).sum();
+            let unread = count - named;
+            assert_eq!(unread == 0, rest.is_none());
+            let words = format!("{unread} more vantages do not pass: {unread} with s3-gateway");
+            assert!(rest.is_none_or(|rest| rest.starts_with(&words)));
+        }
+    }
 }

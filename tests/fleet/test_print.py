@@ -1,6 +1,7 @@
 """`fleet print` prints templates that the tools accept, with the rights that are used only."""
 
 import json
+import re
 
 import hcl2
 import pytest
@@ -38,6 +39,46 @@ def test_template_is_accepted_by_cfn_lint(part):
         assert lint_errors(stack_set["TemplateBody"], REGION) == []
 
 
+def dashboard_of(part):
+    """Returns the body with the values of a deployed stack, and its name."""
+    template = yaml.safe_load(printed(part, "cloudformation", "--dashboard"))
+    [board] = resources_of_type(template, "AWS::CloudWatch::Dashboard")
+    text = board["DashboardBody"]["Fn::Sub"]
+    for name in set(re.findall(r"\$\{([^}]+)\}", text)):
+        assert name in template["Resources"] or name == "AWS::Region"
+        text = text.replace("${" + name + "}", f"the {name}")
+    return board["DashboardName"], json.loads(text)
+
+
+def test_dashboard_is_an_option_with_its_price():
+    for part, name in (("hub", "pullprobe-fleet"), ("on-failure", "pullprobe-fleet-failed-starts")):
+        assert "$3.00  1 dashboard" in printed(part, "cloudformation", "--dashboard")
+        assert "ashboard" not in printed(part)
+        assert "ashboard" not in printed(part, "terraform")
+        found, body = dashboard_of(part)
+        assert found == name
+        for widget in body["widgets"]:
+            assert widget["properties"]["region"] == "the AWS::Region"
+    graphs = [widget for widget in dashboard_of("hub")[1]["widgets"] if widget["type"] == "metric"]
+    metrics = [metric for widget in graphs for metric in widget["properties"]["metrics"]]
+    assert ["PullProbe", "Failing", "Fleet", "pullprobe-fleet"] in [m[:4] for m in metrics]
+    assert ["AWS/Lambda", "Errors", "FunctionName", "the WorkerFunction"] in [
+        m[:4] for m in metrics
+    ]
+
+
+@pytest.mark.parametrize("part", ["hub", "on-failure"])
+def test_template_with_a_dashboard_is_accepted_by_both_tools(part):
+    text = printed(
+        part, "cloudformation", "--dashboard", "--code", "s3://code-bucket/pullprobe.zip"
+    )
+    assert lint_errors(text, REGION) == []
+    module = hcl2.loads(printed(part, "terraform", "--dashboard"))
+    kinds = {kind.strip('"') for block in module["resource"] for kind in block}
+    assert "aws_cloudwatch_dashboard" in kinds
+    assert {"aws_region"} <= {kind.strip('"') for block in module["data"] for kind in block}
+
+
 @pytest.mark.parametrize("part", PARTS)
 def test_module_is_accepted_by_hcl2(part):
     module = hcl2.loads(printed(part, "terraform"))
@@ -52,20 +93,20 @@ def role_actions(part, role):
     return actions_of(policy["PolicyDocument"]["Statement"])
 
 
-def test_roles_have_the_actions_of_launch_and_no_other():
+def test_roles_have_the_actions_of_launch_and_inspect_and_no_other():
     documented = {
         action
         for sid in ("ReadTheService", "RunItAsAFunction")
         for action in actions_of(documented_policy(sid)["Statement"])
     } - ONLY_GC
+    documented |= actions_of(documented_policy("ReadTheRole")["Statement"])
     assert role_actions("spoke", "SpokeRole") == documented | {
         "ecs:ListClusters",
         "ecs:ListServices",
     }
     own = {"s3:GetObject", "s3:PutObject", "s3:ListBucket", "sns:Publish"}
     log = {"logs:CreateLogStream", "logs:PutLogEvents"}
-    like = {"ec2:DescribeNetworkInterfaces"}
-    assert role_actions("on-failure", "WorkerRole") == documented | own | log | like
+    assert role_actions("on-failure", "WorkerRole") == documented | own | log
     assert role_actions("hub", "WorkerRole") == (own - {"sns:Publish"}) | log | {
         "sts:AssumeRole",
         "sts:TagSession",

@@ -1,7 +1,13 @@
 """A fleet from one machine and as functions: results, comparison, what cannot be probed."""
 
+import itertools
 import json
+import pathlib
 
+import yaml
+
+from pullprobe_testing.binaries import ROOT
+from pullprobe_testing.cli import operator_environment, run, run_measured
 from pullprobe_testing.ecs_standin import REGION, Scripted
 from pullprobe_testing.fleet_account import (
     BUCKET,
@@ -11,6 +17,10 @@ from pullprobe_testing.fleet_account import (
     SLOW,
     THROTTLED,
 )
+from pullprobe_testing.policies import actions_of
+from pullprobe_testing.s3_standin import GeneratedBucket
+
+REPORTS = ROOT / "tests/data/three-subnets.ndjson"
 
 NO_S3 = (
     "CannotPullContainerError: pull image manifest has been retried 5 time(s): failed to copy: "
@@ -71,6 +81,63 @@ def test_accounts_that_cannot_be_probed_are_results(front, fleet, results, tmp_p
         assert call["ExternalId"] == "external-1"
         assert call["Tags.member.1.Key"] == "pullprobe:run"
     assert OWN not in {call["RoleArn"].split(":")[4] for call in front.sts_calls}
+
+
+def test_gigabyte_in_one_line_is_a_sentence_and_the_next_line_is_a_target():
+    piece = b"x" * (1 << 20)
+    good = json.dumps(target(OWN)).encode() + b"\n"
+    chunks = itertools.chain(itertools.repeat(piece, 1024), [b"\n", good])
+
+    printed, errors, code, peak = run_measured("fleet", "targets", "--from", "-", chunks=chunks)
+
+    assert json.loads(printed) == target(OWN) and code == 3
+    assert "line 1" in errors and "64 KiB" in errors
+    assert peak < 200 * 1024, f"{peak} KiB"
+
+
+def test_million_foreign_objects_are_a_sentence_and_reports_are_compared():
+    reports = [(line + "\n").encode() for line in REPORTS.read_text().splitlines()]
+    keys = [f"a/foreign-{number}" for number in range(1_000_000)]
+    keys += [f"a/reports/{number}.ndjson" for number in range(len(reports))]
+    bucket = GeneratedBucket(keys, lambda key: reports[int(key.split("/")[-1].split(".")[0])])
+    environment = operator_environment(bucket.url, REGION)
+
+    done = run("compare", "s3://foreign/a/", "--format", "json", environment=environment)
+    bucket.close()
+
+    assert "1000000 objects were not read" in done.stderr, done.stderr
+    comparison = json.loads(done.stdout)
+    assert comparison["read"]["reports"] == len(reports)
+    assert done.returncode == comparison["exit_code"]
+
+
+def test_configuration_names_the_object_with_the_rights_of_the_spoke(front, fleet, tmp_path):
+    configuration = front.read_configuration()
+    subnets = front.deploy(MEMBER, behaviour=Scripted(exit_code=None, reason=NO_S3))
+    file, output = tmp_path / "targets.jsonl", tmp_path / "out"
+    file.write_text(lines([target(MEMBER)]))
+
+    flags = ["--external-id", "external-1", "--carrier", "fargate", "--format", "json"]
+    fleet("fleet", "run", "--targets", file, "--output", output, *flags, code=11)
+
+    [stored] = (output / "results").rglob("*.json")
+    result = json.loads(stored.read_text())
+    inspection = json.loads(pathlib.Path(result["inspection"]).read_text())
+    assert inspection["schema"] == "pullprobe/inspection/v1"
+    assert {report["subnet"] for report in inspection["packets"]} == set(subnets)
+    # The subnets have no way out, and the route table that lacks it is named.
+    first = inspection["findings"][0]
+    assert first["object"].startswith("rtb-"), first
+    assert first["object"] in result["configuration"][0], result
+    called = {*configuration.called, *front.standin.called_actions()}
+    assert {"ec2:DescribeRouteTables", "ecs:RunTask"} <= called
+    assert called - {"ecr:GetAuthorizationToken"} <= spoke_actions(), called - spoke_actions()
+
+
+def spoke_actions():
+    printed = run("fleet", "print", "--spoke", "--format", "cloudformation").stdout
+    role = yaml.safe_load(printed)["Resources"]["SpokeRole"]["Properties"]
+    return actions_of(role["Policies"][0]["PolicyDocument"]["Statement"])
 
 
 def test_targets_come_from_the_organization_or_a_list(front, fleet, tmp_path):

@@ -11,7 +11,7 @@ from pullprobe_testing.templates import resolve, resources_of_type
 
 
 def test_documented_policy_grants_exactly_what_schedule_calls(account):
-    account.create()
+    account.create("--dashboard")
     account.create("--subnets", account.subnets[0])
     account.schedule("list")
     account.schedule("remove", "prod.web")

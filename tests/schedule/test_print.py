@@ -103,6 +103,7 @@ class Sent:
         [self.retention] = proxy.requests_of("PutRetentionPolicy")
         self.schedules = proxy.requests_of("CreateSchedule")
         self.alarms = proxy.requests_of("PutMetricAlarm")
+        self.dashboards = proxy.requests_of("PutDashboard")
 
 
 @pytest.mark.parametrize("spot", [False, True])
@@ -113,7 +114,7 @@ def test_printed_resources_are_those_that_create_sends(account, spot):
         account.proxy.strategy = SPOT
         flags += ["--every", "3h", "--retention", "90"]
     else:
-        flags += ["--every", "15m", "--alarm-action", TOPIC]
+        flags += ["--every", "15m", "--alarm-action", TOPIC, "--dashboard"]
     cloudformation, terraform = (
         account.schedule("print", *flags, "--format", output).stdout
         for output in ("cloudformation", "terraform")
@@ -126,6 +127,29 @@ def test_printed_resources_are_those_that_create_sends(account, spot):
     assert len(sent.schedules) == 2 and len(sent.alarms) == 4
     assert_cloudformation_is(sent, cloudformation)
     assert_terraform_is(sent, terraform, spot)
+    assert ("dashboard, unless it is one of the three that are free" in cloudformation) != spot
+
+
+def assert_dashboard_is_cloudformation(sent, template):
+    printed = resources_of_type(template, "AWS::CloudWatch::Dashboard")
+    assert [pairs_of(one) for one in printed] == [pairs_of(one) for one in sent.dashboards]
+    for _, body in map(pairs_of, printed):
+        graphs = [widget for widget in body["widgets"] if widget["type"] == "metric"]
+        metrics = [tuple(one[:6]) for graph in graphs for one in graph["properties"]["metrics"]]
+        # Those of the alarms, so that the dashboard shows what they watch.
+        watched = {
+            (alarm["Namespace"], alarm["MetricName"], *dimensions_of(alarm))
+            for alarm in sent.alarms
+        }
+        assert watched <= set(metrics) and len(metrics) == 2 * len(sent.schedules)
+
+
+def dimensions_of(alarm):
+    return [part for one in alarm["Dimensions"] for part in (one["Name"], one["Value"])]
+
+
+def pairs_of(dashboard):
+    return dashboard["DashboardName"], json.loads(dashboard["DashboardBody"])
 
 
 def assert_cloudformation_is(sent, text):
@@ -158,6 +182,7 @@ def assert_cloudformation_is(sent, text):
         assert "AwsvpcConfiguration" in network
     alarms = resources_of_type(template, "AWS::CloudWatch::Alarm")
     assert sorted_by("AlarmName", alarms) == sorted_by("AlarmName", sent.alarms)
+    assert_dashboard_is_cloudformation(sent, template)
 
 
 def assert_terraform_is(sent, text, spot):
@@ -170,6 +195,11 @@ def assert_terraform_is(sent, text, spot):
         tags, dimensions = pairs(request["Tags"]), pairs(request["Dimensions"], "Name")
         expected = {**request, "Tags": tags, "Dimensions": dimensions}
         assert alarms[request["AlarmName"]] == snake_case_keys(expected)
+
+    boards = resources.get("aws_cloudwatch_dashboard", {}).values()
+    assert [one["dashboard_name"] for one in boards] == [
+        one["DashboardName"] for one in sent.dashboards
+    ]
 
     printed = resources["aws_scheduler_schedule"].values()
     schedules = {schedule["name"]: schedule for schedule in printed}

@@ -143,7 +143,7 @@ def test_resources_of_others_are_not_changed(account):
 
 def test_dry_run_prints_every_request_and_changes_nothing(account):
     before = account.resources()
-    shown = account.create("--dry-run", "--verbose").stdout.splitlines()
+    shown = account.create("--dashboard", "--dry-run", "--verbose").stdout.splitlines()
     printed = [json.loads(line) for line in shown if line.startswith("{")]
     assert account.resources() == before
     unsent = [request["operation"] for request in printed if not request["sent"]]
@@ -153,6 +153,7 @@ def test_dry_run_prints_every_request_and_changes_nothing(account):
         "PutRetentionPolicy",
         "RegisterTaskDefinition",
         *["CreateSchedule", "PutMetricAlarm", "PutMetricAlarm"] * 2,
+        "PutDashboard",
     ]
 
 

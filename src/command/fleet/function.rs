@@ -142,7 +142,15 @@ async fn failed_start(
     let last = end - DELETION_TIMEOUT.min(end.duration_since(Instant::now()) / 2);
     let stop = tokio::time::sleep_until(last);
     let function = function_spec();
-    let probed = failed_start::probe(client, failed, &bucket, function, Timestamp::now(), stop);
+    let probed = failed_start::probe(
+        client,
+        failed,
+        &bucket,
+        function,
+        Timestamp::now(),
+        end,
+        stop,
+    );
     let Some(verdict) = Box::pin(probed).await? else {
         let who = failed.service.as_deref().unwrap_or(&failed.cluster);
         return Ok(

@@ -6,16 +6,21 @@ use std::fmt::Write as _;
 use hyper::body::Bytes;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
-use super::worker::{PROBE_DEADLINE, START_TIMEOUT};
+use super::worker::{
+    INSPECTION_TIMEOUT, PROBE_DEADLINE, START_TIMEOUT, WRITE_TIMEOUT, configuration,
+    inspect_failing,
+};
 use crate::compare::ComparisonBuilder;
+use crate::inspect::snapshot::TaskNetwork;
 use crate::operator::aws::Client;
 use crate::operator::dry_run::AwsCalls;
 use crate::operator::ecs::{digest, last_segment};
 use crate::operator::error::OperatorError;
 use crate::operator::launch::{
     self, CarrierChoice, FAMILY_PREFIX, FunctionSpec, LaunchSpec, ProbeUse, STARTED_BY_PREFIX,
-    TargetSpec,
+    SubnetReport, TargetSpec,
 };
 use crate::operator::s3::{Bucket, WriteCondition};
 use crate::plan::Expect;
@@ -103,13 +108,14 @@ pub struct StartVerdict {
 }
 
 /// Probes in place of the task, unless its service was probed within the last hour; then returns
-/// `None`. `stop` ends the launch early.
+/// `None`. `stop` ends the launch early; `end` is when the function ends.
 pub async fn probe(
     client: &Client,
     failed: &FailedStart,
     bucket: &Bucket,
     function: FunctionSpec,
     now: Timestamp,
+    end: Instant,
     stop: impl Future<Output = ()>,
 ) -> Result<Option<StartVerdict>, OperatorError> {
     if !claim(failed, bucket, now).await? {
@@ -148,7 +154,10 @@ pub async fn probe(
     let Some(prepared) = launch::prepare(&calls, &spec).await? else {
         return Ok(None);
     };
+    let (plan, task) = (prepared.0.plan.clone(), TaskNetwork::from(&prepared.0));
     let reports = launch::run(client, prepared, &spec, &mut |_| {}, stop).await?;
+    let end = (Instant::now() + INSPECTION_TIMEOUT).min(end - WRITE_TIMEOUT);
+    let inspected = inspect_failing(&calls, plan, task, &reports, end).await;
     let mut builder = ComparisonBuilder::default();
     let mut lines = String::new();
     for report in &reports {
@@ -166,28 +175,26 @@ pub async fn probe(
         || failed.subject.clone(),
         |service| format!("service {service}"),
     );
+    let in_configuration = match &inspected {
+        Ok(inspection) => inspection.as_ref().map(configuration).unwrap_or_default(),
+        Err(_) => Vec::new(),
+    };
+    let findings = reports.iter().flat_map(|report| &report.report.findings);
+    let causes: Vec<_> = findings.map(|finding| finding.cause.code()).collect();
     let mut text = format!(
-        "A task of {who} in {} did not start. Amazon ECS reports: {}\n",
+        "A task of {who} in {} did not start. Amazon ECS reports: {}\n{}",
         last_segment(&failed.cluster),
-        failed.reason
+        failed.reason,
+        findings_text(&reports)
     );
-    let mut causes = Vec::new();
-    for report in &reports {
-        let verdict = &report.report.verdict;
-        let _ = writeln!(
-            text,
-            "\nThe probe in {}: {}",
-            report.subnet, verdict.summary
-        );
-        for finding in &report.report.findings {
-            let cause = finding.cause.code();
-            let _ = writeln!(
-                text,
-                "- {cause} ({}): {}",
-                finding.confidence, finding.summary
-            );
-            causes.push(cause);
-        }
+    if let Err(why) = &inspected {
+        let _ = writeln!(text, "\n{why}");
+    }
+    if !in_configuration.is_empty() {
+        text.push_str("\nIn the configuration:\n");
+    }
+    for sentence in &in_configuration {
+        let _ = writeln!(text, "- {sentence}");
     }
     let location = format!("s3://{}/{key}", bucket.name());
     let _ = writeln!(text, "\nReports: {location}");
@@ -201,6 +208,7 @@ pub async fn probe(
         "exit_code": output.comparison.exit_code,
         "causes": causes,
         "summary": output.comparison.summary,
+        "configuration": in_configuration,
         "reports": location,
     });
     let first = causes.first().copied().unwrap_or("no cause found");
@@ -209,6 +217,24 @@ pub async fn probe(
         text,
         line,
     }))
+}
+
+/// Returns what the probe found in each subnet, as lines of the message.
+fn findings_text(reports: &[SubnetReport]) -> String {
+    let mut text = String::new();
+    for report in reports {
+        let summary = &report.report.verdict.summary;
+        let _ = writeln!(text, "\nThe probe in {}: {summary}", report.subnet);
+        for finding in &report.report.findings {
+            let cause = finding.cause.code();
+            let _ = writeln!(
+                text,
+                "- {cause} ({}): {}",
+                finding.confidence, finding.summary
+            );
+        }
+    }
+    text
 }
 
 /// Claims the service for this hour. Returns `false` if another event did so.

@@ -2,6 +2,7 @@
 //! task that failed to start, as a template for other tools. Makes no AWS calls.
 
 mod cloudformation;
+mod dashboard;
 mod policy;
 mod spec;
 mod state_machine;

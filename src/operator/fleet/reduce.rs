@@ -52,6 +52,9 @@ pub struct FleetSummary {
     pub no_report: usize,
     /// The worst vantages.
     pub worst: Vec<FleetVantage>,
+    /// What is wrong in the configuration, of the first targets for which the worker could read it.
+    #[serde(default)]
+    pub configuration: Vec<String>,
     /// Day of the run with which this one is compared.
     pub since: Option<String>,
     /// Vantages that fail now and did not then.
@@ -116,6 +119,12 @@ pub async fn reduce(
     let count = targets.map_or(results.len(), <[FleetTarget]>::len);
     let earlier = last_summary(run, store).await?;
     let mut summary = summarize(run, &output, count, missing, earlier.as_ref());
+    let sentences = results.values().flat_map(|result| {
+        let name = result.target.describe();
+        let sentences = result.configuration.iter().take(1);
+        sentences.map(move |sentence| format!("{name}: {sentence}"))
+    });
+    summary.configuration = sentences.take(MAX_WORST).collect();
     let (comparison, page) = (run.key("comparisons", "json"), run.key("pages", "html"));
     let json = "application/json";
     store.put(&comparison, output.line() + "\n", json).await?;
@@ -245,6 +254,7 @@ fn summarize(
                 summary: at.summary.clone(),
             })
             .collect(),
+        configuration: Vec::new(),
         since: earlier.map(|earlier| earlier.date.clone()),
         newly_failing,
         recovered,
@@ -272,6 +282,12 @@ impl FleetSummary {
         for at in &self.worst {
             let cause = at.cause.as_deref().unwrap_or("unknown");
             let _ = writeln!(text, "- {} ({cause}): {}", at.name, at.summary);
+        }
+        if !self.configuration.is_empty() {
+            text.push_str("\nIn the configuration:\n");
+        }
+        for sentence in &self.configuration {
+            let _ = writeln!(text, "- {sentence}");
         }
         match &self.since {
             None => text.push_str("\nThere is no run of the previous week to compare with.\n"),

@@ -3,6 +3,7 @@
 //! ```text
 //! PREFIX reports/date=2026-11-27/account=123456789012/region=eu-west-1/RUN.TARGET.ndjson
 //!        comparisons/date=…/account=…/region=…/RUN.TARGET.json    one for each target
+//!        inspections/date=…/account=…/region=…/RUN.TARGET.json    where a subnet does not pass
 //!        results/date=…/account=…/region=…/RUN.TARGET.json        the result of each target
 //!        comparisons/date=…/RUN.json  pages/date=…/RUN.html  summaries/date=…/RUN.json
 //! ```
@@ -90,12 +91,13 @@ pub enum ResultStore {
     Directory(PathBuf),
 }
 
-/// Maximum number of objects that are listed, or of files of a directory.
+/// Maximum number of objects that are read, or of files of a directory.
 const MAX_KEYS: usize = 1_000_000;
 
-/// Maximum number of pages of a list, of a thousand objects each (Amazon S3 API reference,
-/// ListObjectsV2).
-const MAX_PAGES: usize = MAX_KEYS / 1_000;
+/// Maximum number of objects that are listed, in pages of a thousand (Amazon S3 API reference,
+/// ListObjectsV2): foreign ones are only counted.
+const MAX_LISTED: usize = 10_000_000;
+const MAX_PAGES: usize = MAX_LISTED / 1_000;
 
 impl ResultStore {
     /// Returns a location that an operator can copy.
@@ -207,26 +209,33 @@ impl ResultStore {
 }
 
 /// Returns the keys of a bucket that begin with `prefix` and that `keep` accepts, and how many
-/// others there are. Fails if there are more than a million.
+/// others there are. Fails if there are too many of them.
 pub async fn list(
     bucket: &Bucket,
     prefix: &str,
     keep: impl Fn(&str) -> bool,
 ) -> Result<(Vec<String>, usize), CallError> {
-    let mut others = 0;
+    let too_many = |count: usize| {
+        CallError::Setup(format!(
+            "s3://{}/{prefix} has more than {count} objects; pass a longer prefix, such as that of a day",
+            bucket.name()
+        ))
+    };
+    let (mut kept, mut others) = (0, 0);
     let keys = all_pages(Api::S3, "ListObjectsV2", MAX_PAGES, async |token| {
         let mut page = bucket.list(prefix, token.as_deref()).await?;
         let listed = page.items.len();
         page.items.retain(|key| keep(key));
+        kept += page.items.len();
         others += listed - page.items.len();
+        if kept > MAX_KEYS {
+            return Err(too_many(MAX_KEYS));
+        }
         Ok(page)
     });
     match keys.await {
         Ok(keys) => Ok((keys, others)),
-        Err(CallError::TooManyPages { .. }) => Err(CallError::Setup(format!(
-            "s3://{}/{prefix} has more than {MAX_KEYS} objects; pass a longer prefix, such as that of a day",
-            bucket.name()
-        ))),
+        Err(CallError::TooManyPages { .. }) => Err(too_many(MAX_LISTED)),
         Err(error) => Err(error),
     }
 }

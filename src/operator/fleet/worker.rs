@@ -14,14 +14,17 @@ use super::role::RoleToAssume;
 use super::store::{FleetRun, ResultStore};
 use super::target::FleetTarget;
 use crate::compare::ComparisonBuilder;
+use crate::inspect::Inspection;
+use crate::inspect::snapshot::TaskNetwork;
 use crate::operator::aws::{CallError, Client};
 use crate::operator::dry_run::AwsCalls;
 use crate::operator::error::OperatorError;
+use crate::operator::inspect;
 use crate::operator::launch::function::DELETION_TIMEOUT;
 use crate::operator::launch::{
     self, CarrierChoice, FunctionSpec, LaunchEvent, LaunchSpec, ProbeUse, SubnetReport, TargetSpec,
 };
-use crate::plan::Expect;
+use crate::plan::{Expect, Plan};
 use crate::redact::{one_line, shorten};
 use crate::report::FLEET_LABEL;
 use crate::verdict::INCONCLUSIVE;
@@ -33,13 +36,23 @@ pub const RESULT_SCHEMA: &str = "pullprobe/fleet-result/v1";
 /// read.
 const STOP_TIMEOUT: Duration = Duration::from_mins(1);
 
+/// What an inspection leaves of the time of a launch, so that its end is not that of the launch.
+const INSPECTION_MARGIN: Duration = Duration::from_secs(5);
+
 /// Time for the store, after the launch.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(15);
+pub const WRITE_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Maximum number of notes of a launch in a result, and of characters of each text in it: Step
 /// Functions passes at most 256 KB on (Step Functions quotas).
 const MAX_NOTES: usize = 10;
 const MAX_TEXT_CHARS: usize = 600;
+
+/// Time for the configuration of subnets that do not pass, which some fifty calls read, each tried again
+/// where it is throttled.
+pub const INSPECTION_TIMEOUT: Duration = Duration::from_mins(1);
+
+/// Sentences about the configuration in a result.
+pub const MAX_CONFIGURATION: usize = 5;
 
 /// Time limit of a probe's run.
 pub const PROBE_DEADLINE: Duration = Duration::from_secs(30);
@@ -96,6 +109,12 @@ pub struct TargetResult {
     pub reports: Option<String>,
     /// Where their comparison is.
     pub comparison: Option<String>,
+    /// Where the inspection of the configuration is, if a subnet does not pass.
+    #[serde(default)]
+    pub inspection: Option<String>,
+    /// What is wrong in the configuration, and what to change.
+    #[serde(default)]
+    pub configuration: Vec<String>,
     /// Notes of the launch.
     pub notes: Vec<String>,
 }
@@ -121,6 +140,8 @@ impl TargetResult {
             causes: BTreeMap::new(),
             reports: None,
             comparison: None,
+            inspection: None,
+            configuration: Vec::new(),
             notes: Vec::new(),
         }
     }
@@ -178,6 +199,7 @@ pub async fn store_result(
 /// What a launch returned.
 struct Launched {
     reports: Vec<SubnetReport>,
+    inspection: Option<Inspection>,
     notes: Vec<String>,
     was_stopped: bool,
 }
@@ -219,13 +241,17 @@ async fn launch_as_role(
             }
             was_stopped.set(true);
         };
-        let mut on_event = |event: LaunchEvent<'_>| {
-            if let LaunchEvent::Note(note) = event
-                && notes.len() < MAX_NOTES
-            {
+        let add_note = |notes: &mut Vec<String>, note: &str| {
+            if notes.len() < MAX_NOTES {
                 notes.push(shorten(&one_line(note), MAX_TEXT_CHARS).to_owned());
             }
         };
+        let mut on_event = |event: LaunchEvent<'_>| {
+            if let LaunchEvent::Note(note) = event {
+                add_note(&mut notes, note);
+            }
+        };
+        let (plan, task) = (prepared.0.plan.clone(), TaskNetwork::from(&prepared.0));
         let reports = launch::run(
             calls.client(),
             prepared,
@@ -235,8 +261,17 @@ async fn launch_as_role(
         )
         .await;
         let reports = reports.map_err(|error| not_probed(&error))?;
+        let mut inspection = None;
+        if !was_stopped.get() {
+            let end = (Instant::now() + INSPECTION_TIMEOUT).min(last - INSPECTION_MARGIN);
+            match inspect_failing(&calls, plan, task, &reports, end).await {
+                Ok(found) => inspection = found,
+                Err(why) => add_note(&mut notes, &why),
+            }
+        }
         Ok(Launched {
             reports,
+            inspection,
             notes,
             was_stopped: was_stopped.get(),
         })
@@ -249,6 +284,39 @@ async fn launch_as_role(
             "the time ran out before the launch had begun or ended; `pullprobe gc` stops the tasks that it may have left".into(),
         ))
     })
+}
+
+/// Reads the configuration of the subnets that do not pass, until `end`. What cannot be read costs no
+/// finding. Fails with a note.
+pub async fn inspect_failing(
+    calls: &AwsCalls,
+    plan: Plan,
+    task: TaskNetwork,
+    reports: &[SubnetReport],
+    end: Instant,
+) -> Result<Option<Inspection>, String> {
+    let reading = Box::pin(inspect::of_failing(calls, plan, task, reports));
+    let why = match timeout_at(end, reading).await {
+        Ok(Ok(inspection)) => return Ok(inspection),
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => "the time was over".to_owned(),
+    };
+    Err(format!(
+        "the configuration was not read: {why}; the findings rest on packets alone"
+    ))
+}
+
+/// Returns what an inspection found, in sentences.
+pub fn configuration(inspection: &Inspection) -> Vec<String> {
+    let findings = inspection.findings.iter().take(MAX_CONFIGURATION);
+    let sentences = findings.map(|finding| {
+        let text = format!(
+            "{} ({}): {} {}",
+            finding.cause, finding.confidence, finding.summary, finding.remedy
+        );
+        shorten(&one_line(&text), MAX_TEXT_CHARS).to_owned()
+    });
+    sentences.collect()
 }
 
 fn launch_spec(run: &FleetRun, target: &FleetTarget, spec: &ProbeSpec) -> LaunchSpec {
@@ -351,6 +419,13 @@ async fn store_reports(
         .await?;
     let line = output.line() + "\n";
     store.put(&comparison_key, line, "application/json").await?;
+    let mut inspection = None;
+    if let Some(found) = &launched.inspection {
+        let key = run.target_key("inspections", target, "json");
+        let line = found.line() + "\n";
+        store.put(&key, line, "application/json").await?;
+        inspection = Some(store.location(&key));
+    }
     let (outcome, summary) = if launched.was_stopped {
         let summary = format!(
             "{} The launch was stopped before its end, because the time ran out.",
@@ -367,6 +442,12 @@ async fn store_reports(
         causes,
         reports: Some(store.location(&reports_key)),
         comparison: Some(store.location(&comparison_key)),
+        inspection,
+        configuration: launched
+            .inspection
+            .as_ref()
+            .map(configuration)
+            .unwrap_or_default(),
         notes: launched.notes,
         ..TargetResult::without_reports(run, target, outcome, &summary)
     })

@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use futures_util::{StreamExt as _, stream};
 
 use super::alarm::{self, MetricAlarm, subnet_of};
+use super::dashboard::{dashboard_name, put_dashboard};
 use super::event::{
     AlarmState, EventSink, KeepReason, RemovalReason, Resource, ScheduleChange, ScheduleEvent,
 };
@@ -16,7 +17,7 @@ use super::log_group::{self, LogGroupOwner};
 use super::remove::remove_schedules;
 use super::scheduler_api::{self, GetScheduleResponse, GroupOwner, ScheduleRequest, concurrency};
 use super::set::{RunTarget, ScheduleSet};
-use super::tags::TAG;
+use super::tags::{DASHBOARD_TAG, TAG};
 use crate::operator::aws::CallError;
 use crate::operator::dry_run::AwsCalls;
 use crate::operator::ecs::account_of;
@@ -91,7 +92,28 @@ pub async fn create(
     }
     drop(updates);
     remove_stale(calls, set, &existing, &mut events).await;
+    if set.dashboard {
+        let name = dashboard_name(&group);
+        let resource = Resource::Dashboard(name.clone());
+        match create_dashboard(calls, set, &name).await {
+            Ok(()) => events.send(&ScheduleEvent::Created(resource)),
+            Err(error) => events.send(&ScheduleEvent::failed(resource, &error)),
+        }
+    }
     Ok(events.failures())
+}
+
+/// Creates or replaces the dashboard. The tag comes first, so that `remove` finds what was made.
+async fn create_dashboard(
+    calls: &AwsCalls,
+    set: &ScheduleSet,
+    name: &str,
+) -> Result<(), CallError> {
+    // In a dry run the group of a new set cannot be read.
+    if !calls.is_dry() {
+        scheduler_api::tag_group(calls, &set.group(), DASHBOARD_TAG, name).await?;
+    }
+    put_dashboard(calls, set).await
 }
 
 async fn create_log_group(

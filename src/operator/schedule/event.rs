@@ -45,6 +45,8 @@ pub enum Resource {
     Schedule(String),
     /// All alarms of the set.
     Alarms,
+    /// The dashboard of the set.
+    Dashboard(String),
     /// Alarms of subnets that are no longer part of the set.
     StaleAlarms,
 }

@@ -3,10 +3,11 @@
 use futures_util::{StreamExt as _, stream};
 
 use super::alarm;
+use super::dashboard::delete_dashboard;
 use super::event::{EventSink, KeepReason, RemovalReason, Resource, ScheduleEvent};
 use super::log_group::{self, LogGroupOwner};
 use super::scheduler_api::{self, GroupOwner, concurrency};
-use super::tags::{LOG_GROUP_TAG, TAG, group_name};
+use super::tags::{DASHBOARD_TAG, LOG_GROUP_TAG, TAG, group_name};
 use crate::operator::aws::CallError;
 use crate::operator::dry_run::AwsCalls;
 use crate::operator::ecs::last_segment;
@@ -48,6 +49,13 @@ pub async fn remove(
     match remove_alarms(calls, &group).await {
         Ok(removed) => events.send(&ScheduleEvent::AlarmsRemoved(removed)),
         Err(error) => events.send(&ScheduleEvent::failed(Resource::Alarms, &error)),
+    }
+    if let Some(name) = tags.get(DASHBOARD_TAG) {
+        let resource = Resource::Dashboard(name.clone());
+        match delete_dashboard(calls, name).await {
+            Ok(()) => events.send(&ScheduleEvent::Removed(resource)),
+            Err(error) => events.send(&ScheduleEvent::failed(resource, &error)),
+        }
     }
     if let Some(log_group) = tags.get(LOG_GROUP_TAG) {
         match remove_log_group(calls, log_group, name, keep_logs).await {

@@ -244,6 +244,26 @@ pub async fn create_group(
     calls.change_rest(Api::SCHEDULER, &call, Some(&body)).await
 }
 
+/// Adds a tag to a schedule group, or replaces it.
+pub async fn tag_group(
+    calls: &AwsCalls,
+    group: &str,
+    key: &str,
+    value: &str,
+) -> Result<(), CallError> {
+    let path = format!("/schedule-groups/{group}");
+    let call = get("GetScheduleGroup", &path);
+    let found: ScheduleGroup = calls.read_rest(Api::SCHEDULER, &call).await?;
+    let body = json!({ "Tags": [{ "Key": key, "Value": value }] });
+    let path = format!("/tags/{}", percent_encode(&found.arn));
+    let call = RestCall {
+        operation: "TagResource",
+        method: Method::POST,
+        path: &path,
+    };
+    calls.change_rest(Api::SCHEDULER, &call, Some(&body)).await
+}
+
 /// Deletes a schedule group.
 pub async fn delete_group(calls: &AwsCalls, group: &str) -> Result<(), CallError> {
     let path = format!("/schedule-groups/{group}");

@@ -15,7 +15,8 @@ use crate::operator::launch::{
     self, DEFAULT_CLUSTER, Launch, Placement, ProbeDefinition, RUN_ID_VARIABLE,
 };
 use crate::operator::price::{
-    ALARM, HOURS_A_MONTH, LOG_GB, METRIC, MonthlyCost, REPORT_GB, SCHEDULER_INVOCATION, TASK_MINUTE,
+    ALARM, DASHBOARD, DASHBOARD_ITEM, HOURS_A_MONTH, LOG_GB, METRIC, MonthlyCost, REPORT_GB,
+    SCHEDULER_INVOCATION, TASK_MINUTE,
 };
 use crate::report::ReportMetrics;
 
@@ -33,6 +34,8 @@ pub struct ScheduleSet {
     pub metrics: ReportMetrics,
     /// ARNs of alarm actions.
     pub alarm_actions: Vec<String>,
+    /// Whether the set has a dashboard.
+    pub dashboard: bool,
     /// What runs in each subnet.
     pub launch: Launch,
     /// The task definition that runs.
@@ -101,6 +104,7 @@ pub async fn resolve(calls: &AwsCalls, spec: &ScheduleSpec) -> Result<ScheduleSe
         retention_days: spec.retention_days,
         metrics: spec.metrics,
         alarm_actions: spec.alarm_actions.clone(),
+        dashboard: spec.dashboard,
         launch,
         definition,
         notes,
@@ -193,6 +197,9 @@ impl ScheduleSet {
         cost.add("alarms", subnets * ALARMS, ALARM);
         cost.add("GB of reports in CloudWatch Logs", runs * REPORT_GB, LOG_GB);
         cost.add("runs of EventBridge Scheduler", runs, SCHEDULER_INVOCATION);
+        if self.dashboard {
+            cost.add(DASHBOARD_ITEM, 1.0, DASHBOARD);
+        }
         cost.assume("a task of 256 CPU units and 512 MB runs for less than the minute that Fargate bills at least");
         cost.assume("a report has 20 KB; metrics are billed for each hour with a report");
         if self.metrics == ReportMetrics::All {

@@ -24,4 +24,6 @@ pub struct ScheduleSpec {
     pub metrics: ReportMetrics,
     /// ARNs of SNS topics, for both alarms of each subnet.
     pub alarm_actions: Vec<String>,
+    /// Whether there is a dashboard.
+    pub dashboard: bool,
 }

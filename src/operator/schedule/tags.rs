@@ -11,6 +11,9 @@ pub const TAG: &str = "pullprobe:schedule";
 /// Tag of the schedule group, with the name of the log group as its value.
 pub const LOG_GROUP_TAG: &str = "pullprobe:log-group";
 
+/// Tag of the schedule group, with the name of the dashboard as its value.
+pub const DASHBOARD_TAG: &str = "pullprobe:dashboard";
+
 /// Tags by key.
 pub type Tags = BTreeMap<String, String>;
 

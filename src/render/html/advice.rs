@@ -9,7 +9,7 @@ use crate::render::result::{self, MAX_FIXES, MAX_RESULTS, SameResult};
 
 /// Shows each distinct result that is not a pass, the worst first.
 pub(super) fn cards(output: &ComparisonOutput) -> Markup {
-    let results = result::results(output);
+    let (results, rest) = result::results(output);
     let headline = result::headline(&output.comparison);
     let more = results.len().saturating_sub(MAX_RESULTS);
     html! {
@@ -19,6 +19,7 @@ pub(super) fn cards(output: &ComparisonOutput) -> Markup {
                     (card(output, result, &headline))
                 }
                 @if more > 0 { p { (more) " more results are in the details below." } }
+                @if let Some(rest) = &rest { p { (rest) } }
             }
         }
     }

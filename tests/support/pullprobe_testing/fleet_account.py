@@ -1,10 +1,12 @@
-"""An organization of three accounts with services, in front of moto and the ECS stand-in.
+"""An organization of accounts with services, in front of moto and the ECS stand-in.
 
 fleet ──▶ FleetFront ──┬─ ECS, ECR, Logs, functions: EcsStandin
+                       ├─ what `inspect` reads: ConfigurationStandin, where a test has one
                        └─ STS, S3, SNS, Organizations, EC2, IAM: moto_server
 """
 
 import http.client
+import json
 import urllib.parse
 
 from pullprobe_testing import pace
@@ -16,6 +18,7 @@ from pullprobe_testing.accounts import (
     register_task_definition,
 )
 from pullprobe_testing.cli import OPERATOR_KEYS
+from pullprobe_testing.configuration_standin import ConfigurationStandin
 from pullprobe_testing.ecr_standin import VERSION
 from pullprobe_testing.ecs_standin import REGION, EcsStandin, Scripted
 from pullprobe_testing.loopback_http import Handler, LoopbackServer
@@ -29,14 +32,28 @@ OWN, MEMBER, DENIED, THROTTLED, SLOW = (
     "444455556666",
 )
 BUCKET = "fleet-results"
+# Services whose objects only `inspect` reads. The stand-in for ECS asks for those of ECR itself.
+CONFIGURATION = {
+    "ec2",
+    "iam",
+    "route53",
+    "route53resolver",
+    "route53profiles",
+    "secretsmanager",
+    "ssm",
+}
 
 
 class FleetFront:
-    """Answers for some roles itself; everything else goes to the ECS stand-in or to moto."""
+    """Answers for some roles itself; everything else goes to the ECS stand-in or to moto.
+
+    logs           a boto3 client for the reports, if tasks write them elsewhere
+    configuration  a ConfigurationStandin; without one, what only `inspect` reads is refused
+    """
 
     def __init__(self, moto):
         moto.reset()
-        self.moto, self.sts_calls = moto, []
+        self.moto, self.sts_calls, self.logs, self.configuration = moto, [], None, None
         self.standin = EcsStandin(moto.peer, {})
         front = self
 
@@ -55,12 +72,20 @@ class FleetFront:
 
     def close(self):
         self._server.close()
+        if self.configuration:
+            self.configuration.close()
         self.standin.close()
         assert self.standin.schema_violations == []
 
-    def client(self, service, keys=OPERATOR_KEYS):
+    def client(self, service, keys=OPERATOR_KEYS, region=REGION):
         """Returns a boto3 client of moto."""
-        return moto_client(service, self.moto.url, REGION, keys)
+        return moto_client(service, self.moto.url, region, keys)
+
+    def read_configuration(self):
+        """Lets the role of an account read what `inspect` reads; returns the stand-in."""
+        self.configuration = ConfigurationStandin(self.moto.peer)
+        self.standin.configuration = self.configuration
+        return self.configuration
 
     def keys_of(self, account):
         """Returns the operator's keys, or for another account those of its role."""
@@ -71,15 +96,18 @@ class FleetFront:
         names = "AccessKeyId", "SecretAccessKey", "SessionToken"
         return tuple(issued["Credentials"][name] for name in names)
 
-    def deploy(self, account, service="web", behaviour=None, count=2):
+    def deploy(
+        self, account, service="web", behaviour=None, count=2, region=REGION, container=None
+    ):
         """Creates a service with `count` subnets, and the probe's image. Returns the subnets."""
         keys = self.keys_of(account)
-        subnets, group = create_network(self.client("ec2", keys), count)
-        ecs = self.client("ecs", keys)
-        image = f"{account}.dkr.ecr.{REGION}.amazonaws.com/team/app:1.4"
-        definition = register_task_definition(ecs, [{"name": "app", "image": image}])
+        subnets, group = create_network(self.client("ec2", keys, region), count)
+        ecs = self.client("ecs", keys, region)
+        image = f"{account}.dkr.ecr.{region}.amazonaws.com/team/app:1.4"
+        container = {"name": "app", **(container or {"image": image})}
+        definition = register_task_definition(ecs, [container])
         create_service(ecs, subnets, group, definition, service)
-        create_image(self.client("ecr", keys), "pullprobe", VERSION)
+        create_image(self.client("ecr", keys, region), "pullprobe", VERSION)
         for subnet in subnets:
             self.standin.behaviours[subnet] = behaviour or Scripted()
         return subnets
@@ -95,6 +123,15 @@ class FleetFront:
                 return 403, query_error("AccessDenied", message), {}
             if account == THROTTLED:
                 return 400, query_error("Throttling", "Rate exceeded"), {}
+        if self.logs and target == "Logs_20140328.GetLogEvents":
+            found = self.logs.get_log_events(**json.loads(body))
+            del found["ResponseMetadata"]
+            return 200, json.dumps(found).encode(), {}
+        lower = {name.lower(): value for name, value in headers.items()}
+        action = ConfigurationStandin.action_of(path, lower, body)
+        if self.configuration and action.split(":")[0] in CONFIGURATION:
+            status, more, content = self.configuration.answer(method, path, lower, body)
+            return status, content, {k: v for k, v in more.items() if k.lower() not in HOP_HEADERS}
         of_ecs = target.startswith(("AmazonEC2Container", "Logs_")) or "/functions" in path
         url = self.standin.url if of_ecs else self.moto.url
         connection = http.client.HTTPConnection(url.split("//")[1], timeout=pace.limit(60))

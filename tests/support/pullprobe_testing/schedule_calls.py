@@ -43,7 +43,6 @@ REMOVE = set(
 # Permissions without an operation of their own: to tag what is created, and to pass roles on.
 WITHOUT_OPERATION = {
     "ecs:TagResource",
-    "scheduler:TagResource",
     "logs:TagResource",
     "cloudwatch:TagResource",
     "iam:PassRole",

@@ -32,6 +32,8 @@ class Server:
     It can be stopped and restarted.
     """
 
+    begin = staticmethod(die_with_parent)  # called in the child
+
     def __init__(self, directory, name, peer):
         self.directory, self.name, self.peer = directory, name, peer
         self.process = None
@@ -56,7 +58,7 @@ class Server:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            preexec_fn=die_with_parent,
+            preexec_fn=self.begin,
         )
         return self
 

@@ -7,7 +7,7 @@ use super::spec::{
     LOG_DAYS, OBJECT_DAYS, REDUCE_MB, WORKER_MB, event_patterns,
 };
 use super::value::{cloudformation as with_references, definition};
-use super::{policy, state_machine, table};
+use super::{dashboard, policy, state_machine, table};
 use crate::operator::error::OperatorError;
 use crate::operator::fleet::role::SPOKE_ROLE;
 use crate::render::template::{Template, attribute, is_given, is_not_empty, reference};
@@ -52,6 +52,9 @@ pub fn render(fleet: &FleetTemplate) -> Result<String, OperatorError> {
         FleetPart::Spoke => stack.add_spokes()?,
         FleetPart::FailedStarts => stack.add_failed_starts(),
     }
+    if fleet.dashboard && fleet.part != FleetPart::Spoke {
+        stack.add_dashboard();
+    }
     stack.template.to_yaml().map_err(OperatorError::usage)
 }
 
@@ -70,6 +73,19 @@ impl Stack<'_> {
             .map(|(name, value)| (name, with_references(value)))
             .collect();
         self.template.resource(id, kind, None, properties);
+    }
+
+    /// Adds the dashboard. Its body is a text for CloudFormation.
+    fn add_dashboard(&mut self) {
+        let body = serde_json::to_string(&dashboard::body(self.fleet)).unwrap_or_default();
+        self.add(
+            "Dashboard",
+            "AWS::CloudWatch::Dashboard",
+            vec![
+                ("DashboardName", self.fleet.dashboard_name().into()),
+                ("DashboardBody", body.into()),
+            ],
+        );
     }
 
     fn add_hub(&mut self) {

@@ -108,6 +108,7 @@ pub fn worker() -> Tree {
                 "{{BucketArn}}/results/*",
                 "{{BucketArn}}/reports/*",
                 "{{BucketArn}}/comparisons/*",
+                "{{BucketArn}}/inspections/*",
             ],
         ),
         // Without it, Amazon S3 denies a request for a key that does not exist.
@@ -193,7 +194,7 @@ pub fn schedule() -> Tree {
     document(vec![start])
 }
 
-/// The role of a spoke: what `launch` and `fleet targets` call.
+/// The role of a spoke: what `launch`, `inspect` and `fleet targets` call.
 pub fn spoke() -> Tree {
     let mut statements = vec![allow(
         "ListServices",
@@ -201,6 +202,7 @@ pub fn spoke() -> Tree {
         &["*"],
     )];
     statements.extend(launch());
+    statements.extend(inspect());
     document(statements)
 }
 
@@ -225,13 +227,9 @@ pub fn failed_start() -> Tree {
         ),
         allow("PublishTheVerdict", &["sns:Publish"], &["{{Topic}}"]),
         write_log("{{WorkerLog}}"),
-        allow(
-            "ReadTheGroupsOfATask",
-            &["ec2:DescribeNetworkInterfaces"],
-            &["*"],
-        ),
     ];
     statements.extend(launch());
+    statements.extend(inspect());
     document(statements)
 }
 
@@ -331,6 +329,71 @@ fn launch() -> Vec<AllowStatement> {
             "StringEquals",
             "iam:PassedToService",
             &["lambda.amazonaws.com"],
+        ),
+    ]
+}
+
+/// What `inspect` reads around a task that does not start. None of it changes anything, and of secrets
+/// and parameters it reads what describes them, not their values.
+fn inspect() -> Vec<AllowStatement> {
+    let roles = "arn:{{Partition}}:iam::{{Account}}:role/*";
+    vec![
+        allow(
+            "ReadTheNetwork",
+            &[
+                "ec2:DescribeDhcpOptions",
+                "ec2:DescribeInternetGateways",
+                "ec2:DescribeManagedPrefixLists",
+                "ec2:DescribeNatGateways",
+                "ec2:DescribeNetworkAcls",
+                "ec2:DescribeNetworkInterfaces",
+                "ec2:DescribeRouteTables",
+                "ec2:DescribeVpcAttribute",
+                "ec2:DescribeVpcBlockPublicAccessExclusions",
+                "ec2:DescribeVpcBlockPublicAccessOptions",
+                "ec2:DescribeVpcEndpoints",
+                "ec2:GetManagedPrefixListEntries",
+                "route53:ListHostedZonesByVPC",
+                "route53:ListResourceRecordSets",
+                "route53profiles:ListProfileAssociations",
+                "route53resolver:GetResolverRule",
+                "route53resolver:ListFirewallRuleGroupAssociations",
+                "route53resolver:ListResolverRuleAssociations",
+                "sts:GetCallerIdentity",
+            ],
+            &["*"],
+        ),
+        allow(
+            "ReadTheTasksRole",
+            &[
+                "iam:GetRole",
+                "iam:GetRolePolicy",
+                "iam:ListAttachedRolePolicies",
+                "iam:ListRolePolicies",
+                "iam:SimulatePrincipalPolicy",
+            ],
+            &[roles],
+        ),
+        // Those of AWS as well.
+        allow(
+            "ReadItsPolicies",
+            &["iam:GetPolicy", "iam:GetPolicyVersion"],
+            &["*"],
+        ),
+        allow(
+            "ReadTheObjects",
+            &[
+                "ecr:DescribeImages",
+                "ecr:DescribePullThroughCacheRules",
+                "ecr:DescribeRepositories",
+                "ecr:GetRegistryPolicy",
+                "ecr:GetRepositoryPolicy",
+                "logs:DescribeLogGroups",
+                "secretsmanager:DescribeSecret",
+                "secretsmanager:GetResourcePolicy",
+                "ssm:DescribeParameters",
+            ],
+            &["*"],
         ),
     ]
 }

@@ -9,6 +9,7 @@ use crate::operator::fleet::event::{
 };
 use crate::operator::fleet::role::SPOKE_ROLE;
 use crate::operator::launch::{CarrierChoice, FAMILY_PREFIX, STARTED_BY_PREFIX};
+use crate::operator::price::{DASHBOARD, DASHBOARD_ITEM, MonthlyCost};
 use crate::operator::s3::S3Uri;
 
 /// Key of the list of targets, if the execution's input names no other.
@@ -41,6 +42,8 @@ pub struct FleetTemplate {
     pub tolerated_failures: u32,
     /// Schedule expression of the run.
     pub schedule: String,
+    /// Whether there is a dashboard.
+    pub dashboard: bool,
     /// For the estimate of the cost.
     pub targets: u32,
     pub subnets: u32,
@@ -51,10 +54,18 @@ impl FleetTemplate {
     pub(super) fn preamble(&self, usage: &str) -> String {
         let (what, cost) = match self.part {
             FleetPart::Hub => {
-                let cost = cost::nightly(self.targets, self.subnets, self.carrier);
+                let mut cost = cost::nightly(self.targets, self.subnets, self.carrier);
+                if self.dashboard {
+                    cost.add(DASHBOARD_ITEM, 1.0, DASHBOARD);
+                }
                 (HUB, format!("\nCost: {}", cost.describe()))
             }
             FleetPart::Spoke => (SPOKE, String::new()),
+            FleetPart::FailedStarts if self.dashboard => {
+                let mut cost = MonthlyCost::default();
+                cost.add(DASHBOARD_ITEM, 1.0, DASHBOARD);
+                (FAILED_STARTS, format!("\nCost: {}", cost.describe()))
+            }
             FleetPart::FailedStarts => (FAILED_STARTS, String::new()),
         };
         format!("{}: {what}\n{usage}{cost}", self.name)
@@ -74,6 +85,15 @@ impl FleetTemplate {
                 code.map_or("", |code| &code.key),
             ),
         ]
+    }
+
+    /// Returns the name of the dashboard. That of failed starts has another, because both may be in one
+    /// account and Region.
+    pub(super) fn dashboard_name(&self) -> String {
+        match self.part {
+            FleetPart::FailedStarts => format!("{}-failed-starts", self.name),
+            FleetPart::Hub | FleetPart::Spoke => self.name.clone(),
+        }
     }
 
     /// Returns the name of the database in AWS Glue.
@@ -103,10 +123,11 @@ pub(super) const EXTERNAL_ID: &str =
 pub(super) const HUB_ACCOUNT: &str = "ID of the account of the hub, whose worker assumes the role";
 
 /// Prefixes of the objects that expire after [`OBJECT_DAYS`]: not that of the list of targets.
-pub(super) const EXPIRING_PREFIXES: [&str; 6] = [
+pub(super) const EXPIRING_PREFIXES: [&str; 7] = [
     "reports/",
     "results/",
     "comparisons/",
+    "inspections/",
     "pages/",
     "map-runs/",
     "claims/",

@@ -7,7 +7,7 @@ use super::spec::{
     LOG_DAYS, OBJECT_DAYS, REDUCE_MB, WORKER_MB, event_patterns,
 };
 use super::value::{cloudformation, terraform as with_references};
-use super::{policy, state_machine, table};
+use super::{dashboard, policy, state_machine, table};
 use crate::operator::fleet::role::SPOKE_ROLE;
 use crate::render::hcl::{
     self, Expression, Item, attribute, block, quote, raw, resource, spaced_file,
@@ -24,7 +24,12 @@ pub fn render(fleet: &FleetTemplate) -> String {
         fleet,
         items: vec![Item::Comment(fleet.preamble(USAGE))],
     };
-    for data in ["aws_caller_identity", "aws_partition"] {
+    let has_dashboard = fleet.dashboard && fleet.part != FleetPart::Spoke;
+    let region = has_dashboard.then_some("aws_region");
+    for data in ["aws_caller_identity", "aws_partition"]
+        .into_iter()
+        .chain(region)
+    {
         let head = format!("data {} \"current\"", quote(data));
         module.items.push(block(head, Vec::new()));
     }
@@ -32,6 +37,17 @@ pub fn render(fleet: &FleetTemplate) -> String {
         FleetPart::Hub => module.add_hub(),
         FleetPart::Spoke => module.add_spokes(),
         FleetPart::FailedStarts => module.add_failed_starts(),
+    }
+    if has_dashboard {
+        let body = with_references(dashboard::body(fleet));
+        module.add(
+            "aws_cloudwatch_dashboard",
+            "fleet",
+            vec![
+                attribute("dashboard_name", fleet.dashboard_name()),
+                attribute("dashboard_body", hcl::json(body)),
+            ],
+        );
     }
     spaced_file(module.items)
 }
@@ -113,6 +129,11 @@ impl Module<'_> {
             "Topic of the message about each run",
             "aws_sns_topic.fleet.arn",
         );
+        self.output(
+            "state_machine_arn",
+            "State machine of a run",
+            "aws_sfn_state_machine.fleet.arn",
+        );
     }
 
     fn add_failed_starts(&mut self) {
@@ -190,6 +211,7 @@ impl Module<'_> {
             "list(string)",
             Some("[]"),
         );
+        self.output("role_arn", "Role in this account", "aws_iam_role.spoke.arn");
         let trust = with_references(policy::trust_of_spoke());
         self.add(
             "aws_iam_role",

@@ -50,6 +50,13 @@ const REFERENCES: &[(&str, &str, &str, &str)] = &[
         ":*",
     ),
     (
+        "WorkerName",
+        "WorkerFunction",
+        "aws_lambda_function.worker.function_name",
+        "",
+    ),
+    ("Region", "AWS::Region", "data.aws_region.current.id", ""),
+    (
         "StateMachine",
         "StateMachine",
         "aws_sfn_state_machine.fleet.arn",

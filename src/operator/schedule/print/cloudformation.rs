@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::preamble::{CREATE_LOG_GROUP, preamble};
 use super::role;
 use crate::operator::error::OperatorError;
+use crate::operator::schedule::dashboard::dashboard_name;
 use crate::operator::schedule::set::{RunTarget, ScheduleSet};
 use crate::render::cloudformation::{logical_id, with_account};
 use crate::render::template::{Template, attribute, reference};
@@ -54,6 +55,18 @@ pub fn render(set: &ScheduleSet) -> Result<String, OperatorError> {
     add_common(set, &mut template);
     for subnet in &set.launch.subnets {
         add_subnet(set, &mut template, subnet)?;
+    }
+    if set.dashboard {
+        let body = set.dashboard().to_string();
+        template.resource(
+            "Dashboard",
+            "AWS::CloudWatch::Dashboard",
+            None,
+            vec![
+                ("DashboardName", dashboard_name(&set.group()).into()),
+                ("DashboardBody", body.into()),
+            ],
+        );
     }
     if template.resources.len() > MAX_RESOURCES {
         return too_large(format!(

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::preamble::{CREATE_LOG_GROUP, preamble};
 use super::role;
 use crate::operator::error::OperatorError;
+use crate::operator::schedule::dashboard::dashboard_name;
 use crate::operator::schedule::set::{RunTarget, ScheduleSet};
 use crate::render::hcl::{self, Expression, Item, attribute, block, raw, resource, spaced_file};
 use crate::render::terraform::{ACCOUNT, identifier, with_account};
@@ -61,6 +62,17 @@ pub fn render(set: &ScheduleSet) -> Result<String, OperatorError> {
                 self::alarm(json!(alarm)),
             ));
         }
+    }
+    if set.dashboard {
+        let body: Expression = Tree::from(&set.dashboard()).into();
+        items.push(resource(
+            "aws_cloudwatch_dashboard",
+            "probe",
+            vec![
+                attribute("dashboard_name", dashboard_name(&set.group())),
+                attribute("dashboard_body", hcl::json(body)),
+            ],
+        ));
     }
     Ok(spaced_file(items))
 }
