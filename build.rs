@@ -1,8 +1,8 @@
 //! Strips the indentation from the JSON Schemas that the binary embeds: 25 KB of an image that is
 //! pulled over the path it tests. `pullprobe schema` prints them indented again.
 //!
-//! The image's schemas have no descriptions, and its pages of causes no sections for the console and
-//! Terraform, for the same reason.
+//! The image's schemas have no descriptions, and its pages of causes no sections for the console
+//! and Terraform, for the same reason.
 //!
 //! With `PULLPROBE_AGENTS=linux/amd64=FILE,linux/arm64=FILE` also packs the probe's static files,
 //! which the full binary then contains and `pullprobe install` pushes.

@@ -615,8 +615,8 @@ impl Observation {
             )
     }
 
-    /// Whether the segment size decided: at least six ordinary tries all stalled, in turns with five
-    /// small ones that passed.
+    /// Whether the segment size decided: at least six ordinary tries all stalled, in turns with
+    /// five small ones that passed.
     pub fn is_decided_by_size(&self) -> bool {
         let tries = self.tries.unwrap_or(Tries { failed: 0, of: 0 });
         let small = self.attempts.saturating_sub(tries.of);

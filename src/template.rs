@@ -318,8 +318,8 @@ fn names_of_list(list: &Value) -> Vec<DefinitionName> {
     families.iter().enumerate().map(name).collect()
 }
 
-/// Returns a daemon's task definition as one of ECS Managed Instances, where alone daemons run (ECS API
-/// reference, DaemonTaskDefinition); any other as it is.
+/// Returns a daemon's task definition as one of ECS Managed Instances, where alone daemons run (ECS
+/// API reference, DaemonTaskDefinition); any other as it is.
 fn of_daemon(document: &Value) -> Value {
     let inner = match &document["daemonTaskDefinition"] {
         inner @ Value::Object(_) => inner,
@@ -435,7 +435,8 @@ fn parse_document(text: &str) -> Result<Value, InvalidTemplate> {
     }
 }
 
-/// Reads a JSON document; of several, one after the other as a loop of commands writes them, the array.
+/// Reads a JSON document; of several, one after the other as a loop of commands writes them, the
+/// array.
 fn one_or_more(text: &str) -> Option<Value> {
     let documents = serde_json::Deserializer::from_str(text).into_iter::<Value>();
     let mut documents = documents.collect::<Result<Vec<_>, _>>().ok()?;

@@ -39,8 +39,8 @@ pub(super) fn is_resource(document: &Value) -> bool {
     type_of(document) == TASK_DEFINITION && document.get("Properties").is_some()
 }
 
-/// Returns the template in the output of `aws cloudformation get-template`, or around resources that are
-/// alone; any other document as it is.
+/// Returns the template in the output of `aws cloudformation get-template`, or around resources
+/// that are alone; any other document as it is.
 pub(super) fn whole(document: Value) -> Value {
     match document.get("TemplateBody") {
         Some(template @ Value::Object(_)) => return template.clone(),

@@ -707,8 +707,8 @@ fn reason_of(text: &str) -> String {
     }
 }
 
-/// Returns the ARN of a secret without what stands for the end of its name, and that end. ECS takes the
-/// ARN without it as well (Amazon ECS developer guide, "Pass Secrets Manager secrets").
+/// Returns the ARN of a secret without what stands for the end of its name, and that end. ECS takes
+/// the ARN without it as well (Amazon ECS developer guide, "Pass Secrets Manager secrets").
 fn without_suffix(text: &str) -> Option<(String, &str)> {
     let fields = split_outside(text, ':', 12);
     let ["arn", _, "secretsmanager", _, _, "secret", name, ..] = fields.as_slice() else {

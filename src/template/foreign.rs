@@ -37,8 +37,8 @@ const BATCH: ForeignDocument = ForeignDocument {
 const PIPELINE: &str =
     "pass the task definition that it deploys, with --image NAME=REF for the image that it builds";
 
-/// Recognizes a CloudFormation template or Terraform's JSON without a task definition by the types of its
-/// resources.
+/// Recognizes a CloudFormation template or Terraform's JSON without a task definition by the types
+/// of its resources.
 pub(super) fn of_stack(document: &Value) -> Option<ForeignDocument> {
     let text = document.to_string();
     let has = |kind: &str| text.contains(&format!("\"{kind}\""));

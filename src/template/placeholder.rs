@@ -327,8 +327,8 @@ fn is_owned(noun: &str) -> bool {
     nouns.iter().any(|known| noun.starts_with(known))
 }
 
-/// Returns the end of a secret's name that stands for the six characters which Secrets Manager adds,
-/// with its hyphen: of `db-XXXXXX`, `db-<RANDOM_SUFFIX>` and such.
+/// Returns the end of a secret's name that stands for the six characters which Secrets Manager
+/// adds, with its hyphen: of `db-XXXXXX`, `db-<RANDOM_SUFFIX>` and such.
 pub(super) fn secret_suffix(name: &str) -> Option<&str> {
     let (before, end) = name.rsplit_once('-')?;
     let mark = find_in_value(end);

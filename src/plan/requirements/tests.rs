@@ -593,7 +593,7 @@ fn controls_of_security_hub_are_those_of_the_endpoints() {
         "{of_image}"
     );
     assert!(!of_image.contains("EC2.57"), "{of_image}");
-    assert!(note(&["nginx"], Some("/a")).contains("controls EC2.57 (ssm)"));
+    assert!(note(&["nginx"], Some("/a")).contains("control EC2.57 (ssm)"));
     assert_eq!(note(&["nginx"], None), "");
 }
 

@@ -155,8 +155,8 @@ fn refuse_on_fargate(parent: &Node<'_>, name: &str) -> Result<(), TaskDefinition
     }
 }
 
-/// Whether a value of the right type is neither empty nor false, as tools print members that are not
-/// set.
+/// Whether a value of the right type is neither empty nor false, as tools print members that are
+/// not set.
 fn is_set(member: &Node<'_>) -> bool {
     match member.value() {
         Value::Bool(on) => *on,
@@ -241,8 +241,8 @@ fn check_size(definition: &Node<'_>, _: &[Node<'_>]) -> Result<(), TaskDefinitio
             known.join(", ")
         )));
     };
-    // "The CPU units cannot be less than 1 vCPU when you use Windows containers on Fargate" (ECS API
-    // reference, RegisterTaskDefinition).
+    // "The CPU units cannot be less than 1 vCPU when you use Windows containers on Fargate" (ECS
+    // API reference, RegisterTaskDefinition).
     let runtime = definition.member("runtimePlatform")?;
     let family = runtime.map(|runtime| runtime.member("operatingSystemFamily"));
     let family = family.transpose()?.flatten();
@@ -386,9 +386,10 @@ fn check_role_arns(definition: &Node<'_>, _: &[Node<'_>]) -> Result<(), TaskDefi
     Ok(())
 }
 
-/// "At least one of 'memory' or 'memoryReservation' must be specified" for each container on instances,
-/// unless the task has memory of its own (aws/aws-cli#4453). What ECS Managed Instances need is not in
-/// the sources, and a definition that names neither launch type nor network mode may be an excerpt.
+/// "At least one of 'memory' or 'memoryReservation' must be specified" for each container on
+/// instances, unless the task has memory of its own (aws/aws-cli#4453). What ECS Managed Instances
+/// need is not in the sources, and a definition that names neither launch type nor network mode may
+/// be an excerpt.
 fn check_memory(definition: &Node<'_>, containers: &[Node<'_>]) -> Result<(), TaskDefinitionError> {
     let names = definition.elements("requiresCompatibilities")?;
     let is_named = |launch_type: &str| names.iter().any(|name| name.text() == Ok(launch_type));
@@ -523,8 +524,8 @@ fn check_environment(container: &Node<'_>) -> Result<(), TaskDefinitionError> {
     Ok(())
 }
 
-/// Checks the accounts in the ARNs of secrets: with another text in their place, no policy could allow
-/// the read.
+/// Checks the accounts in the ARNs of secrets: with another text in their place, no policy could
+/// allow the read.
 fn check_accounts(container: &Node<'_>) -> Result<(), TaskDefinitionError> {
     let mut references = container.elements("secrets")?;
     if let Some(log) = container.member("logConfiguration")? {
