@@ -1,4 +1,5 @@
-//! The body of a CloudWatch dashboard (CloudWatch API reference, "Dashboard Body Structure and Syntax").
+//! The body of a CloudWatch dashboard (CloudWatch API reference, "Dashboard Body Structure and
+//! Syntax").
 
 use serde_json::{Value, json};
 

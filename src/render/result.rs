@@ -217,8 +217,8 @@ mod tests {
     use super::*;
     use crate::compare::ComparisonBuilder;
 
-    /// Returns the first report of the test data that fails, in `count` subnets; the last has another
-    /// cause.
+    /// Returns the first report of the test data that fails, in `count` subnets; the last has
+    /// another cause.
     fn failing(count: usize) -> ComparisonOutput {
         let data = include_str!("../../tests/data/three-subnets.ndjson");
         let line = data

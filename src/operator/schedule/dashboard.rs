@@ -20,7 +20,8 @@ pub fn dashboard_name(group: &str) -> String {
 }
 
 impl ScheduleSet {
-    /// Returns the body of the dashboard: failures and durations by subnet, and the reports that fail.
+    /// Returns the body of the dashboard: failures and durations by subnet, and the reports that
+    /// fail.
     pub fn dashboard(&self) -> Value {
         let region = self.launch.plan.region.to_string();
         let mut dashboard = Dashboard::of(region.as_str());
