@@ -129,8 +129,8 @@ pub async fn read(
     Ok(snapshot)
 }
 
-/// Reads the configuration of the subnets that do not pass, and joins it with their reports. Returns
-/// `None` if all pass.
+/// Reads the configuration of the subnets that do not pass, and joins it with their reports.
+/// Returns `None` if all pass.
 pub async fn of_failing(
     calls: &AwsCalls,
     plan: Plan,

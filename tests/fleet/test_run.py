@@ -196,7 +196,7 @@ def test_functions_probe_record_and_reduce(front, fleet, function):
     [message] = front.client("sqs").receive_message(QueueUrl=queue)["Messages"]
     text = json.loads(message["Body"])["Message"]
     assert "2 of 2 vantages" in text or "All 2 vantages" in text, text
-    assert "no run of the week before" in text and DENIED in text
+    assert "no run of the previous week" in text and DENIED in text
 
     # The next night the subnets are healthy, and the message says so.
     for subnet in subnets:

@@ -47,8 +47,8 @@ pub const WRITE_TIMEOUT: Duration = Duration::from_secs(15);
 const MAX_NOTES: usize = 10;
 const MAX_TEXT_CHARS: usize = 600;
 
-/// Time for the configuration of subnets that do not pass, which some fifty calls read, each tried again
-/// where it is throttled.
+/// Time for the configuration of subnets that do not pass, which some fifty calls read, each tried
+/// again where it is throttled.
 pub const INSPECTION_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Sentences about the configuration in a result.
@@ -286,8 +286,8 @@ async fn launch_as_role(
     })
 }
 
-/// Reads the configuration of the subnets that do not pass, until `end`. What cannot be read costs no
-/// finding. Fails with a note.
+/// Reads the configuration of the subnets that do not pass, until `end`. What cannot be read costs
+/// no finding. Fails with a note.
 pub async fn inspect_failing(
     calls: &AwsCalls,
     plan: Plan,

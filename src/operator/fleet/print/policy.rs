@@ -333,8 +333,8 @@ fn launch() -> Vec<AllowStatement> {
     ]
 }
 
-/// What `inspect` reads around a task that does not start. None of it changes anything, and of secrets
-/// and parameters it reads what describes them, not their values.
+/// What `inspect` reads around a task that does not start. None of it changes anything, and of
+/// secrets and parameters it reads what describes them, not their values.
 fn inspect() -> Vec<AllowStatement> {
     let roles = "arn:{{Partition}}:iam::{{Account}}:role/*";
     vec![

@@ -87,8 +87,8 @@ impl FleetTemplate {
         ]
     }
 
-    /// Returns the name of the dashboard. That of failed starts has another, because both may be in one
-    /// account and Region.
+    /// Returns the name of the dashboard. That of failed starts has another, because both may be in
+    /// one account and Region.
     pub(super) fn dashboard_name(&self) -> String {
         match self.part {
             FleetPart::FailedStarts => format!("{}-failed-starts", self.name),
