@@ -45,7 +45,7 @@ BROKEN = {
     "identity-policy-missing-action:manifest": (ACCOUNTS[2], REGIONS[1], 0),
 }
 CONCURRENCY = 3  # launches; each has four probes
-MAX_LAUNCH = 120  # seconds, on a busy machine
+MAX_LAUNCH = 60  # seconds, on a busy machine
 TRIES = 2  # of a run that the machine starved
 
 
