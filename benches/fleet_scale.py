@@ -7,8 +7,8 @@ reduce   1,000,000 reports in 5,000 objects, of 100,000 vantages: `pullprobe com
          while they are read and stored nowhere.
 
 Processor seconds are those of the reader alone, so that the rate is that of one core. Needs
-`cargo build --release`, /usr/bin/time of Debian, tests/support/install-step-functions, and
-`target/step-functions/bin/pip install duckdb`.
+`cargo build --release`, /usr/bin/time of Debian, tests/support/install-emulators, and
+`target/emulators/bin/pip install duckdb`.
 """
 
 import collections
@@ -24,9 +24,10 @@ import time
 import yaml
 from compare_scale import BINARY, FAULT, KIB_OF_MB, MEGABYTE, REGIONS, demo
 
+from pullprobe_testing import emulators
 from pullprobe_testing.cli import operator_environment
 from pullprobe_testing.s3_standin import GeneratedBucket
-from pullprobe_testing.step_functions import DIRECTORY, StepFunctions
+from pullprobe_testing.step_functions import StepFunctions
 from pullprobe_testing.templates import resources_of_type
 
 BUCKET, KEY = "fleet", "targets/targets.jsonl"
@@ -215,7 +216,7 @@ def run_reduce(directory, count):
     script = "import duckdb, sys; c = duckdb.connect(); c.execute('SET threads = 1'); "
     script += "c.execute('SET enable_progress_bar = false'); "
     script += "[print(*row) for row in c.execute(sys.argv[1]).fetchall()]"
-    command = [DIRECTORY / "bin" / "python", "-c", script, QUERY.format(file=pipe)]
+    command = [emulators.program("python"), "-c", script, QUERY.format(file=pipe)]
     output = directory / "duckdb.txt"
     show("duckdb", reports, measure(command, None, output))
     print("          " + output.read_text().strip().replace("\n", "\n          "), flush=True)

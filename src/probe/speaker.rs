@@ -24,9 +24,6 @@ const AWS_HEADERS: [&str; 4] = [
     "x-amzn-errortype",
 ];
 
-/// Those of Amazon S3 itself (S3 API reference, "Common response headers").
-const S3_HEADERS: [&str; 2] = ["x-amz-request-id", "x-amz-id-2"];
-
 /// Header of registries (distribution specification 1.1, "Legacy Docker support HTTP headers"). ECR
 /// and Docker's registry send it with every answer.
 const REGISTRY_HEADER: &str = "docker-distribution-api-version";
@@ -75,23 +72,23 @@ pub fn speaker(question: Question<'_>, answer: HttpAnswer<'_>) -> Speaker {
 }
 
 impl HttpAnswer<'_> {
-    /// An AWS JSON API names each error in `__type`, labels each answer with a request ID, and has
+    /// An AWS JSON API names each error in the body, labels each answer with a request ID, and has
     /// the protocol's content type. Two of these marks show the service; one alone proves nothing:
-    /// Amazon API Gateway, on which proxies run, also sends a request ID and the name of an error,
-    /// and many servers send a `message`.
+    /// Amazon API Gateway, on which proxies run, also sends a request ID, with the name of an error
+    /// in a header only, and many servers send a `message`.
     fn of_json_api(self, dependency: Dependency) -> Speaker {
         if self.status.is_success() {
             return self.of_json_success(dependency);
         }
         let labelled = self.has_aws_header();
         let typed = self.json().is_some_and(|body| body["__type"].is_string());
+        let named = typed || labelled && self.names_error_in_body();
         let of_protocol = self.content_type().starts_with("application/x-amz-json");
-        let marks = [
-            labelled && self.has_error_code(),
-            typed,
-            of_protocol && (typed || labelled),
-        ];
-        match marks.into_iter().filter(|mark| *mark).count() {
+        match [labelled, named, of_protocol]
+            .into_iter()
+            .filter(|mark| *mark)
+            .count()
+        {
             2.. => Speaker::Service,
             _ if labelled || typed => Speaker::Unknown,
             _ => self.unmarked(),
@@ -130,8 +127,7 @@ impl HttpAnswer<'_> {
     /// S3's protocol.
     fn of_s3(self) -> Speaker {
         let is_error = self.is_xml() && self.has_error_code();
-        let labelled = S3_HEADERS.iter().any(|name| !self.header(name).is_empty())
-            || is_error && self.has_request_id();
+        let labelled = self.has_aws_header() || is_error && self.has_request_id();
         let is_page = self.is_page() && !self.status.is_success();
         if labelled && !is_page {
             Speaker::Service
@@ -146,13 +142,14 @@ impl HttpAnswer<'_> {
         }
     }
 
-    /// Amazon ECR sends no web pages, and accepts only a login of its own service (Amazon ECR user
-    /// guide, "Private registry authentication").
+    /// Amazon ECR sends no web pages, and asks for a login with Basic authentication (Amazon ECR user
+    /// guide, "Private registry authentication"). Other registries send their clients to a token
+    /// service.
     fn of_ecr(self, Question { phase, host, .. }: Question<'_>) -> Speaker {
-        let challenge = self.header(WWW_AUTHENTICATE.as_str());
+        let challenge = self.header(WWW_AUTHENTICATE.as_str()).to_lowercase();
         let is_strange =
             !self.status.is_success() && !self.status.is_redirection() && self.is_page()
-                || !challenge.is_empty() && !challenge.contains("ecr.");
+                || challenge.starts_with("bearer");
         match self.of_any_registry(phase) {
             Some(Speaker::Service) if is_strange => Speaker::Unknown,
             Some(speaker) => speaker,
@@ -286,6 +283,11 @@ impl HttpAnswer<'_> {
     fn has_request_id(self) -> bool {
         let error = error_response::read(self.status.as_u16(), self.headers, self.body);
         !error.request_id.is_empty()
+    }
+
+    fn names_error_in_body(self) -> bool {
+        let error = error_response::read(self.status.as_u16(), &HeaderMap::new(), self.body);
+        !error.code.is_empty()
     }
 
     fn has_error_code(self) -> bool {

@@ -9,7 +9,7 @@ import json
 import pytest
 import yaml
 
-from pullprobe_testing import binaries, step_functions
+from pullprobe_testing import binaries, emulators
 from pullprobe_testing.cli import operator_environment, run
 from pullprobe_testing.ecs_standin import REGION, Scripted
 from pullprobe_testing.fleet_account import BUCKET, DENIED, MEMBER, OWN, THROTTLED
@@ -46,8 +46,8 @@ def definition(names, *flags):
 
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory):
-    if not step_functions.is_installed():
-        pytest.skip("the emulator is not installed: run tests/support/install-step-functions")
+    if not emulators.is_installed():
+        pytest.skip("the emulator is not installed: run tests/support/install-emulators")
     with StepFunctions.running(tmp_path_factory.mktemp("states")) as engine:
         yield engine
 

@@ -7,14 +7,12 @@ suites answers more faithfully, but was written with pullprobe in mind.
 import contextlib
 import json
 import os
-import pathlib
 import subprocess
-import sys
 import urllib.request
 
 import pytest
 
-from pullprobe_testing import binaries, pace
+from pullprobe_testing import binaries, emulators, pace
 from pullprobe_testing.accounts import ACCOUNT, EXECUTION_ROLE, create_network, registry_host
 from pullprobe_testing.cli import OPERATOR_KEYS, LaunchCli
 from pullprobe_testing.ecs_standin import REGION
@@ -34,7 +32,7 @@ class Ministack(Server):
         self.url = "http://127.0.0.1:4566"
 
     def command(self):
-        return [sys.executable, "-m", "ministack"]
+        return [emulators.program("python"), "-m", "ministack"]
 
     def environment(self):
         return {
@@ -59,7 +57,7 @@ class CargoLambda(Server):
         (directory / "Cargo.toml").write_text(package)
 
     def command(self):
-        program = pathlib.Path(sys.executable).parent / "cargo-lambda"
+        program = emulators.program("cargo-lambda")
         where = ["--invoke-address", self.peer[0], "--invoke-port", str(self.peer[1])]
         return [program, "lambda", "watch", "--only-lambda-apis", *where]
 

@@ -4,7 +4,7 @@
                               └─ functions: the binary behind the Lambda Runtime API ──▶ `endpoint`
 
 It executes neither ResultWriter nor the jitter of a retry, and does not wait between two attempts.
-`tests/support/install-step-functions` installs it.
+`tests/support/install-emulators` installs it.
 """
 
 import contextlib
@@ -16,19 +16,14 @@ import socket
 import time
 import zipfile
 
-from pullprobe_testing import binaries
+from pullprobe_testing import emulators
 from pullprobe_testing.accounts import moto_client
 from pullprobe_testing.namespace import die_with_parent
 from pullprobe_testing.servers import Server
 from pullprobe_testing.waiting import wait_for
 
-DIRECTORY = binaries.ROOT / "target" / "step-functions"
 ACCOUNT, REGION = "000000000000", "us-east-1"  # the emulator's own
 MAX_EXECUTION = 60  # seconds on an idle machine
-
-
-def is_installed():
-    return (DIRECTORY / "installed").exists()
 
 
 def lead_group():
@@ -48,7 +43,7 @@ class StepFunctions(Server):
         self.group = None
 
     def command(self):
-        return [DIRECTORY / "bin" / "python", "-m", "ministack"]
+        return [emulators.program("python"), "-m", "ministack"]
 
     def environment(self):
         return {
