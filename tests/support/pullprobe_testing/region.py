@@ -125,8 +125,14 @@ def s3_locations(upstream):
 """
 
 
-def s3_error(code, message, ids=""):
-    """Returns S3's XML for an error."""
+S3_IDS = (
+    "<RequestId>C3D13FE58DE4C810</RequestId>"
+    "<HostId>FMyUVURIY8/IgAtTv8xRjskZQpcIZ9KG4V5Wp6S7S/JRWeUWerMUE5JgHvANOjpD</HostId>"
+)
+
+
+def s3_error(code, message, ids=S3_IDS):
+    """Returns S3's XML for an error, with the IDs that it always has."""
     declaration = '<?xml version="1.0" encoding="UTF-8"?>\n'
     return f"{declaration}<Error><Code>{code}</Code><Message>{message}</Message>{ids}</Error>"
 
@@ -137,14 +143,10 @@ def nginx_string(text):
     return f"'{escaped}'"
 
 
-S3_IDS = (
-    "<RequestId>C3D13FE58DE4C810</RequestId>"
-    "<HostId>FMyUVURIY8/IgAtTv8xRjskZQpcIZ9KG4V5Wp6S7S/JRWeUWerMUE5JgHvANOjpD</HostId>"
-)
 S3_ACCESS_DENIED = f"""
         default_type application/xml;
         location / {{
-            return 403 {nginx_string(s3_error("AccessDenied", "Access Denied", S3_IDS))};
+            return 403 {nginx_string(s3_error("AccessDenied", "Access Denied"))};
         }}
 """
 
