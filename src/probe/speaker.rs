@@ -123,13 +123,13 @@ impl HttpAnswer<'_> {
     }
 
     /// S3 labels every answer in a header, and its errors are XML with a code and the request ID
-    /// (S3 API reference, "Error responses"). XML without an ID may be of any server that speaks
-    /// S3's protocol.
+    /// (S3 API reference, "Error responses"), never a web page or JSON. XML without an ID may be of
+    /// any server that speaks S3's protocol.
     fn of_s3(self) -> Speaker {
         let is_error = self.is_xml() && self.has_error_code();
         let labelled = self.has_aws_header() || is_error && self.has_request_id();
-        let is_page = self.is_page() && !self.status.is_success();
-        if labelled && !is_page {
+        let is_strange = !self.status.is_success() && (self.is_page() || self.json().is_some());
+        if labelled && !is_strange {
             Speaker::Service
         } else if labelled || is_error {
             Speaker::Unknown
@@ -478,6 +478,7 @@ mod tests {
             assert_eq!(of(403, &[], error), Unknown);
             assert_eq!(of(404, &["x-amz-request-id: 1"], ""), Service);
             assert_eq!(of(403, &["x-amz-request-id: 1"], PAGE), Unknown);
+            assert_eq!(of(403, &[ID], FORBIDDEN), Unknown);
             assert_eq!(of(206, &["x-amz-id-2: 1"], "bytes"), Service);
             assert_eq!(of(206, &[], "bytes"), Unknown);
             assert_eq!(of(200, &[], PAGE), Intermediary);
