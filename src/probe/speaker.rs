@@ -142,9 +142,9 @@ impl HttpAnswer<'_> {
         }
     }
 
-    /// Amazon ECR sends no web pages, and asks for a login with Basic authentication (Amazon ECR user
-    /// guide, "Private registry authentication"). Other registries send their clients to a token
-    /// service.
+    /// Amazon ECR sends no web pages, and asks for a login with Basic authentication (Amazon ECR
+    /// user guide, "Private registry authentication"). Other registries send their clients to a
+    /// token service.
     fn of_ecr(self, Question { phase, host, .. }: Question<'_>) -> Speaker {
         let challenge = self.header(WWW_AUTHENTICATE.as_str()).to_lowercase();
         let is_strange =
