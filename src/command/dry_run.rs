@@ -53,7 +53,7 @@ impl DryRun {
         let style = style();
         let mut text = format!("This dry run changed nothing. Without --dry-run, {command}:\n");
         for sentence in self.sentences() {
-            text.push_str(&style.wrap(&format!("· {sentence}"), 2));
+            text.push_str(&style.item("·", &sentence, 2));
             text.push('\n');
         }
         if !self.shows_bodies {

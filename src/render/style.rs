@@ -117,7 +117,7 @@ impl Style {
     }
 
     /// Wraps text behind a mark at `indent` columns; the other lines are indented past the mark.
-    pub(super) fn item(self, mark: &str, text: &str, indent: usize) -> String {
+    pub fn item(self, mark: &str, text: &str, indent: usize) -> String {
         let marked = indent + mark.chars().count() + 1;
         let lines = self.wrap(text, marked);
         format!(
